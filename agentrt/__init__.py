@@ -1,0 +1,67 @@
+"""agentrt: an agentic tool-calling runtime that never sends a bad call and never loses a good one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentrt.contract import Gate
+from agentrt.dispatch import Permit
+from agentrt.engine import Engine, Request
+from agentrt.errors import AgentrtError, ConfigError, EngineError, EngineRefused, SchemaError, ToolsetError
+from agentrt.events import Event
+from agentrt.function import tool
+from agentrt.loop import Agent, Limits, Result
+from agentrt.toolset import Combined, Filtered, Prefixed, Progress, Toolset
+from agentrt.types import (
+    Assistant,
+    Media,
+    Message,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Transcript,
+    Usage,
+    User,
+)
+
+__all__ = [
+    "Agent",
+    "AgentrtError",
+    "Assistant",
+    "Combined",
+    "ConfigError",
+    "Engine",
+    "EngineError",
+    "EngineRefused",
+    "Event",
+    "Filtered",
+    "Gate",
+    "Limits",
+    "Media",
+    "Message",
+    "Permit",
+    "Prefixed",
+    "Progress",
+    "Request",
+    "Result",
+    "SchemaError",
+    "ToolCall",
+    "ToolResult",
+    "ToolSpec",
+    "Toolset",
+    "ToolsetError",
+    "Transcript",
+    "Usage",
+    "User",
+    "mcp",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Connectors (``mcp``) are loaded when they are first named: their SDKs take a second to import."""
+    if name == "mcp":
+        from agentrt.plugins import connector
+
+        return connector(name)
+    raise AttributeError(f"module 'agentrt' has no attribute {name!r}")

@@ -1,0 +1,110 @@
+"""Keeps the context small: results that are too long go to a file, and the model gets a handle to read on."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from anyio import Path as AsyncPath
+
+from agentrt.toolset import Progress, Toolset, Wrapper
+from agentrt.types import CheckedCall, ToolResult, ToolSpec
+
+PAGE_CHARS = 8_000
+
+READ_RESULT = ToolSpec(
+    name="read_result",
+    description="Read on in a long tool result that was cut; the result's text names its handle.",
+    input_schema={
+        "type": "object",
+        "properties": {
+            "handle": {"type": "string", "description": "The handle that the cut result names."},
+            "offset": {"type": "integer", "minimum": 0, "description": "First character to read, from 0."},
+            "length": {"type": "integer", "minimum": 1, "maximum": PAGE_CHARS, "description": "Characters to read."},
+        },
+        "required": ["handle", "offset"],
+        "additionalProperties": False,
+    },
+    read_only=True,
+    idempotent=True,
+    source="agentrt",
+)
+
+
+class Spill(Wrapper):
+    """Writes results longer than ``limit_chars`` to a file and passes on the head, the tail and a handle.
+
+    ``read_result`` joins the offered tools with the first spill and stays; until then the prompt is as it was.
+    ``folder`` is kept; without one a temporary folder lives until the toolset is closed.
+    """
+
+    def __init__(self, inner: Toolset, limit_chars: int, folder: Path | None = None) -> None:
+        super().__init__(inner)
+        self.limit_chars = limit_chars
+        self._folder = folder
+        self._temporary: Path | None = None
+        self._handles: dict[str, Path] = {}
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.inner.__aexit__(kind, error, trace)
+        finally:
+            if self._temporary is not None:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+                self._temporary = None
+
+    def change(self, specs: Sequence[ToolSpec]) -> Sequence[ToolSpec]:
+        """The inner tools, and ``read_result`` once there is something to read."""
+        return (*specs, READ_RESULT) if self._handles else specs
+
+    async def call(self, call: CheckedCall, progress: Progress) -> ToolResult:
+        """Run the call; spill its result if that is too long."""
+        if call.spec is READ_RESULT:
+            return await self._read(call)
+        result = await self.inner.call(call, progress)
+        return result if len(result.text) <= self.limit_chars else await self._spill(result)
+
+    async def _spill(self, result: ToolResult) -> ToolResult:
+        handle = f"result-{secrets.token_hex(4)}"
+        path = self._home() / f"{handle}.txt"
+        await AsyncPath(path).write_text(result.text, encoding="utf-8")
+        if not self._handles:
+            self._seen = None
+        self._handles[handle] = path
+        tail = self.limit_chars // 4
+        head = self.limit_chars - tail
+        cut = len(result.text) - head - tail
+        note = (
+            f"\n\n[{cut} of {len(result.text)} characters are left out here. "
+            f"Read on with read_result(handle={handle!r}, offset={head}).]\n\n"
+        )
+        text = result.text[:head] + note + result.text[-tail:]
+        return replace(result, text=text, details=f"whole result in {path}")
+
+    def _home(self) -> Path:
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return self._folder
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="agentrt-"))
+        return self._temporary
+
+    async def _read(self, call: CheckedCall) -> ToolResult:
+        handle, offset = call.arguments["handle"], call.arguments["offset"]
+        path = self._handles.get(handle)
+        if path is None:
+            return ToolResult(call.id, call.name, f"no handle {handle!r}; known: {sorted(self._handles)}", error=True)
+        text = await AsyncPath(path).read_text(encoding="utf-8")
+        page = text[offset : offset + call.arguments.get("length", PAGE_CHARS)]
+        end = offset + len(page)
+        more = f"\n[characters {offset} to {end} of {len(text)}" + (
+            "]" if end >= len(text) else f"; next offset {end}]"
+        )
+        return ToolResult(call.id, call.name, page + more)

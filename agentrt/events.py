@@ -1,0 +1,149 @@
+"""The closed union of events: the only thing that doors, traces and the journal see of a run."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from agentrt.engine import CallDelta, ReasoningDelta, Retrying, TextDelta
+from agentrt.types import Assistant, ToolCall, ToolResult, Transcript, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run began; ``tools`` are the names on offer."""
+
+    engine: str
+    tools: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRefused:
+    """A tool is left out because its schema can't be used; ``reason`` says why."""
+
+    name: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """The engine is asked for turn ``turn``, counted from 1."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallRepaired:
+    """A slip without loss of meaning was undone. ``before`` and ``after`` are the arguments as JSON text."""
+
+    call: ToolCall
+    rule: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRejected:
+    """A call did not pass the gate, the permissions or the turn, and reached no tool."""
+
+    call: ToolCall
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A call was handed to its tool; ``eager`` if the model was still decoding."""
+
+    call: ToolCall
+    source: str
+    eager: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallProgress:
+    """A tool reported how far it is. ``total`` is ``None`` if it does not know."""
+
+    call_id: str
+    done: float
+    total: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """A call has its result, after ``seconds``."""
+
+    result: ToolResult
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished:
+    """The answer of turn ``turn`` is whole (or was cut); its calls, if any, are being answered."""
+
+    turn: int
+    answer: Assistant
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Nudged:
+    """The model was told that it repeats itself (``times`` equal calls with equal results)."""
+
+    call: ToolCall
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run ended, for ``reason``; this is always the last event."""
+
+    reason: str
+    text: str
+    turns: int
+    calls: int
+    usage: Usage
+    seconds: float
+
+
+Event = (
+    RunStarted
+    | ToolRefused
+    | TurnStarted
+    | TextDelta
+    | ReasoningDelta
+    | CallDelta
+    | Retrying
+    | CallRepaired
+    | CallRejected
+    | CallStarted
+    | CallProgress
+    | CallFinished
+    | TurnFinished
+    | Nudged
+    | RunFinished
+)
+
+Emit = Callable[[Event], Awaitable[None]]
+"""Where a run sends its events. It may wait (a slow reader slows the run) but must not raise."""
+
+
+async def nowhere(event: Event) -> None:
+    """Drop the event."""
+
+
+def to_json(value: Any) -> Any:
+    """An event or value as plain JSON data; dataclasses carry their class name under ``type``."""
+    if is_dataclass(value) and not isinstance(value, type):
+        plain = {item.name: to_json(getattr(value, item.name)) for item in fields(value)}
+        return {"type": type(value).__name__, **plain}
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, tuple | list | Transcript):
+        return [to_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_json(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,100 @@
+"""Python functions as tools: the ``tool`` decorator and the local toolset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from agentrt.toolset import Progress
+from agentrt.types import CheckedCall, ToolResult, ToolSpec
+
+if TYPE_CHECKING:
+    from agentrt.signature import Bound
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A typed Python function with what it promises; still callable as itself.
+
+    The schema comes from its signature and docstring when it is first offered (see :mod:`agentrt.signature`).
+    """
+
+    call: Callable[..., Any]
+    name: str = ""
+    read_only: bool = False
+    idempotent: bool = False
+    repair: bool = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself, without the gate."""
+        return self.call(*args, **kwargs)
+
+    def spec(self) -> ToolSpec:
+        """The tool as it is offered to a model.
+
+        :raises ConfigError: if the signature can't be turned into a schema.
+        """
+        return _bind(self).spec
+
+
+@overload
+def tool(function: Callable[..., Any]) -> Function: ...
+@overload
+def tool(
+    *, name: str = "", read_only: bool = False, idempotent: bool = False, repair: bool = True
+) -> Callable[[Callable[..., Any]], Function]: ...
+def tool(
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str = "",
+    read_only: bool = False,
+    idempotent: bool = False,
+    repair: bool = True,
+) -> Function | Callable[[Callable[..., Any]], Function]:
+    """Make a tool of a typed function, sync (it runs in a thread) or async.
+
+    ``read_only`` promises that it changes nothing, so it may start while the model is still decoding;
+    ``idempotent`` that doing it twice is as doing it once; ``repair=False`` switches the gate's repairs off.
+    A parameter annotated :data:`agentrt.Progress` receives a callback to report progress.
+    """
+
+    def wrap(call: Callable[..., Any]) -> Function:
+        return Function(call, name, read_only, idempotent, repair)
+
+    return wrap if function is None else wrap(function)
+
+
+def _bind(function: Function) -> Bound:
+    from agentrt.signature import bind  # pydantic costs 0.1 s: it is loaded when a function is first offered
+
+    return bind(function)
+
+
+@dataclass(slots=True)
+class Local:
+    """A toolset of Python functions in this process. Plain functions are taken as tools that may write."""
+
+    functions: Iterable[Function | Callable[..., Any]]
+    _bound: dict[str, Bound] = field(default_factory=dict)
+    _specs: tuple[ToolSpec, ...] = ()
+
+    async def __aenter__(self) -> Self:
+        bound = [_bind(item if isinstance(item, Function) else Function(item)) for item in self.functions]
+        self._bound = {item.spec.name: item for item in bound}
+        self._specs = tuple(item.spec for item in bound)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    async def specs(self) -> Sequence[ToolSpec]:
+        """One spec a function, in the order they were given."""
+        return self._specs
+
+    async def call(self, call: CheckedCall, progress: Progress) -> ToolResult:
+        """Run the function; what it raises is left to the caller, who makes it the model's to read."""
+        return await self._bound[call.name].run(call, progress)
