@@ -12,7 +12,7 @@ from typing import Annotated, Any, NotRequired, Required, get_args, get_origin, 
 
 from annotated_types import Unit
 from anyio.to_thread import run_sync
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from typing_extensions import TypedDict
@@ -84,8 +84,7 @@ def bind(function: Function) -> Bound:
     taken = [item for item in parameters if item.name != progress_name]
     fields = {item.name: _field(name, item, hints, described.get(item.name, "")) for item in taken}
     try:
-        shape: Any = TypedDict(f"{name}_arguments", fields)  # type: ignore[misc]
-        shape.__pydantic_config__ = ConfigDict(extra="forbid")
+        shape = with_config(ConfigDict(extra="forbid"))(TypedDict(f"{name}_arguments", fields))  # type: ignore[operator]
         arguments: TypeAdapter[Any] = TypeAdapter(shape)
         schema = _tidy(arguments.json_schema())
         returns = _returns(hints.get("return", Any))
