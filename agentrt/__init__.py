@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentrt.combine import Combined, Filtered, Prefixed
 from agentrt.contract import Gate
 from agentrt.dispatch import Permit
 from agentrt.engine import Engine, Request
@@ -11,7 +12,7 @@ from agentrt.errors import AgentrtError, ConfigError, EngineError, EngineRefused
 from agentrt.events import Event
 from agentrt.function import tool
 from agentrt.loop import Agent, Limits, Result
-from agentrt.toolset import Combined, Filtered, Prefixed, Progress, Toolset
+from agentrt.toolset import Progress, Toolset
 from agentrt.types import (
     Assistant,
     Media,

@@ -12,7 +12,8 @@ from types import TracebackType
 
 from anyio import Path as AsyncPath
 
-from agentrt.toolset import Progress, Toolset, Wrapper
+from agentrt.combine import Wrapper
+from agentrt.toolset import Progress, Toolset
 from agentrt.types import CheckedCall, ToolResult, ToolSpec
 
 PAGE_CHARS = 8_000

@@ -11,8 +11,9 @@ from anyio import move_on_after
 from anyio.abc import TaskGroup
 
 from agentrt.contract import Gate, Passed
+from agentrt.conversation import Conversation, OpenTurn
 from agentrt.events import CallFinished, CallProgress, CallRejected, CallRepaired, CallStarted, Emit
-from agentrt.toolset import Toolset
+from agentrt.toolset import Toolset, outcome
 from agentrt.types import Assistant, CheckedCall, ToolCall, ToolResult, Transcript
 
 Permit = Callable[[CheckedCall, Transcript], Awaitable[str | None]]
@@ -46,12 +47,13 @@ class Dispatch:
     gate: Gate
     toolset: Toolset
     permit: Permit | None
-    transcript: Transcript
+    conversation: Conversation
     call_seconds: float
     calls_left: int | None
     emit: Emit
     group: TaskGroup
     rejected: set[str] = field(default_factory=set)
+    _whole: bool = False
     _jobs: dict[str, _Job] = field(default_factory=dict)
 
     async def offer(self, call: ToolCall, before: list[str]) -> None:
@@ -67,6 +69,40 @@ class Dispatch:
     async def settle(self, answer: Assistant) -> tuple[ToolResult, ...]:
         """Run what has not run and return all results in call order. ``answer`` must be whole."""
         jobs = [await self._final(call) for call in answer.calls]
+        checked = [job.checked for job in jobs if job.checked]
+        results = [job.result for job in jobs if job.result]
+        self._whole = True
+        await self.conversation.intend(answer, checked, results, flush=self.permit is not None)
+        return await self._run_all(answer, jobs)
+
+    async def recover(self, turn: OpenTurn) -> tuple[ToolResult, ...]:
+        """Finish a turn that a crash left open: run again what is safe to repeat, look into what is not.
+
+        A call that never started runs now; one that was in flight and may have had its effect never does.
+        """
+        self._whole = True
+        for call in turn.answer.calls:
+            if call.id in turn.results:
+                self._jobs[call.id] = _Job(call, result=turn.results[call.id])
+                continue
+            job = self._jobs[call.id] = await self._admit(call, turn.keys.get(call.id))
+            if call.id in turn.in_flight:
+                job.result = await self._outcome(job)
+        return await self._run_all(turn.answer, list(self._jobs.values()))
+
+    async def _outcome(self, job: _Job) -> ToolResult:
+        """What came of a call that was in flight, or that nobody knows."""
+        found = await outcome(self.toolset, job.checked) if job.checked else None
+        unknown = (
+            f"{job.call.name} was running when the process died, and whether it took effect is unknown. "
+            "It was not repeated. Find out what happened before you call it again."
+        )
+        result = found or _failed(job.call, unknown)
+        await self.conversation.doubt(result, reconciled=found is not None)
+        await self.emit(CallFinished(result, 0.0))
+        return result
+
+    async def _run_all(self, answer: Assistant, jobs: list[_Job]) -> tuple[ToolResult, ...]:
         running: list[_Job] = []
         for job in jobs:
             if job.result is not None:
@@ -106,12 +142,13 @@ class Dispatch:
             job.started = True
             self.group.start_soon(self._run, job, eager)
 
-    async def _admit(self, call: ToolCall) -> _Job:
+    async def _admit(self, call: ToolCall, key: str | None = None) -> _Job:
         """Take the call through the gate; a rejected one has its result at once."""
         job = _Job(call)
         verdict = self.gate.check(call)
         if isinstance(verdict, Passed):
-            job.checked = verdict.call
+            key = key or self.conversation.key(call.id)
+            job.checked = replace(verdict.call, key=key) if key else verdict.call
             for repair in verdict.repairs:
                 await self.emit(CallRepaired(call, repair.rule, repair.before, repair.after))
         else:
@@ -120,26 +157,34 @@ class Dispatch:
         return job
 
     async def _refuse(self, job: _Job, reason: str) -> None:
-        job.result = _failed(job.call, reason)
-        job.done.set()
+        await self._land(job, _failed(job.call, reason))
         await self.emit(CallRejected(job.call, reason))
+
+    async def _land(self, job: _Job, result: ToolResult) -> None:
+        """Keep the result; one that lands while the model still decodes is told with the whole answer."""
+        job.result = result
+        if self._whole:
+            await self.conversation.land(result)
+        job.done.set()
 
     async def _run(self, job: _Job, eager: bool) -> None:
         checked = job.checked
         assert checked is not None, "only calls that passed the gate are run"
-        refusal = await self.permit(checked, self.transcript) if self.permit else None
+        refusal = await self.permit(checked, self.conversation.transcript) if self.permit else None
         if refusal is not None:
             await self._refuse(job, refusal)
             return
+        if not eager:
+            await self.conversation.start(checked)
         await self.emit(CallStarted(job.call, checked.spec.source, eager))
         start = time.perf_counter()
         result = await self._call(checked)
         wrong = self.gate.check_output(result, checked.name)
         if wrong is not None:
             result = replace(result, text=f"{wrong}\nIts answer was: {result.text}", error=True)
-        job.result = result
-        job.done.set()
-        await self.emit(CallFinished(result, time.perf_counter() - start))
+        seconds = time.perf_counter() - start
+        await self._land(job, result)
+        await self.emit(CallFinished(result, seconds))
 
     async def _call(self, checked: CheckedCall) -> ToolResult:
         async def progress(done: float, total: float | None, message: str) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from agentrt.engine import CallDelta, ReasoningDelta, Retrying, TextDelta
-from agentrt.types import Assistant, ToolCall, ToolResult, Transcript, Usage
+from agentrt.plain import to_json as to_json
+from agentrt.types import Assistant, ToolCall, ToolResult, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +132,3 @@ Emit = Callable[[Event], Awaitable[None]]
 
 async def nowhere(event: Event) -> None:
     """Drop the event."""
-
-
-def to_json(value: Any) -> Any:
-    """An event or value as plain JSON data; dataclasses carry their class name under ``type``."""
-    if is_dataclass(value) and not isinstance(value, type):
-        plain = {item.name: to_json(getattr(value, item.name)) for item in fields(value)}
-        return {"type": type(value).__name__, **plain}
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, tuple | list | Transcript):
-        return [to_json(item) for item in value]
-    if isinstance(value, dict):
-        return {key: to_json(item) for key, item in value.items()}
-    return value

@@ -15,15 +15,17 @@ from anyio import create_memory_object_stream, move_on_after
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from agentrt.combine import Combined
 from agentrt.context import Spill
 from agentrt.contract import Gate
+from agentrt.conversation import Conversation
 from agentrt.dispatch import Dispatch, Permit
 from agentrt.engine import Assembler, Engine, Finished, Request, Retrying
 from agentrt.errors import EngineError, lone_errors
 from agentrt.events import Emit, Event, Nudged, RunFinished, RunStarted, ToolRefused, TurnFinished, TurnStarted, nowhere
 from agentrt.function import Function, Local
 from agentrt.plugins import engine_from
-from agentrt.toolset import Combined, Toolset
+from agentrt.toolset import Toolset
 from agentrt.types import Assistant, ToolCall, ToolResult, Transcript, Usage, User
 
 Reason = Literal[
@@ -119,23 +121,33 @@ class Agent:
         if stack is not None:
             await stack.__aexit__(kind, error, trace)
 
-    async def run(self, prompt: str | User, *, transcript: Transcript | None = None, emit: Emit = nowhere) -> Result:
+    async def run(
+        self,
+        prompt: str | User | None,
+        *,
+        transcript: Transcript | None = None,
+        session: Conversation | None = None,
+        emit: Emit = nowhere,
+    ) -> Result:
         """Work on ``prompt`` until the model answers in words or a limit is reached.
 
-        ``transcript`` goes on where an earlier run ended; it is appended to, turn by turn.
+        ``transcript`` goes on where an earlier run ended; it is appended to, turn by turn. A ``session``
+        (:class:`agentrt.journal.Session`) does so over the end of the process; without a prompt (``None``)
+        what was interrupted is taken up where it was.
 
-        :raises EngineError: if the engine can't be asked; ``transcript`` has every turn before that.
+        :raises EngineError: if the engine can't be asked; the transcript has every turn before that.
         :raises ToolsetError: if a source of tools can't be opened.
         """
-        transcript = Transcript() if transcript is None else transcript
-        transcript.say(User(prompt) if isinstance(prompt, str) else prompt)
-        if self._open is not None:
-            return await _Run(self, transcript, emit).drive()
-        async with self:
-            return await _Run(self, transcript, emit).drive()
+        talk = session or Conversation(transcript)
+        async with AsyncExitStack() as stack:
+            if self._open is None:
+                await stack.enter_async_context(self)
+            return await _Run(self, talk, emit).drive(User(prompt) if isinstance(prompt, str) else prompt)
 
     @asynccontextmanager
-    async def stream(self, prompt: str | User, *, transcript: Transcript | None = None) -> AsyncIterator[Stream]:
+    async def stream(
+        self, prompt: str | User | None, *, transcript: Transcript | None = None, session: Conversation | None = None
+    ) -> AsyncIterator[Stream]:
         """Run and hand out the events. A slow reader slows the run; leaving the block cancels it."""
         send, receive = create_memory_object_stream[Event](0)
         async with receive, lone_errors() as group:
@@ -143,7 +155,7 @@ class Agent:
 
             async def drive() -> None:
                 async with send:
-                    stream.result = await self.run(prompt, transcript=transcript, emit=send.send)
+                    stream.result = await self.run(prompt, transcript=transcript, session=session, emit=send.send)
 
             group.start_soon(drive)
             yield stream
@@ -163,10 +175,9 @@ class Stream:
 
 def _toolsets(tools: Iterable[Tool]) -> list[Toolset]:
     """Functions gathered into one local toolset, in front of the others."""
-    functions: list[Function | Callable[..., Any]] = []
-    toolsets: list[Any] = []
-    for tool in tools:
-        (toolsets if hasattr(tool, "specs") else functions).append(tool)
+    given: list[Any] = list(tools)
+    functions = [tool for tool in given if not hasattr(tool, "specs")]
+    toolsets: list[Toolset] = [tool for tool in given if hasattr(tool, "specs")]
     return [Local(functions), *toolsets] if functions else toolsets
 
 
@@ -175,7 +186,7 @@ class _Run:
     """One run: the loop and what it has used so far."""
 
     agent: Agent
-    transcript: Transcript
+    talk: Conversation
     emit: Emit
     turns: int = 0
     calls: int = 0
@@ -187,20 +198,33 @@ class _Run:
     rejected_turns: int = 0
     recent: deque[tuple[str, str, str]] = field(default_factory=deque)
 
-    async def drive(self) -> Result:
+    async def drive(self, prompt: User | None) -> Result:
         """Take turns until one of them ends the run."""
         start = time.perf_counter()
-        reason: Reason | None = "time"
         await self._adopt_tools()
         await self.emit(RunStarted(self._engine.name, tuple(spec.name for spec in self.gate.specs)))
+        reason: Reason | None = None
         with move_on_after(self.agent.limits.seconds):
-            reason = None
+            await self._recover()
+            if prompt is not None:
+                await self.talk.say(prompt)
+            elif len(self.talk.transcript) and isinstance(last := self.talk.transcript[-1], Assistant):
+                self.text, reason = last.text, "done"  # there is nothing to take up: it ended in words
             while reason is None:
                 reason = self._limit() or await self._turn()
         reason = reason or "time"
         seconds = time.perf_counter() - start
+        await self.talk.end(reason, self.turns, self.calls, self.usage, seconds)
         await self.emit(RunFinished(reason, self.text, self.turns, self.calls, self.usage, seconds))
-        return Result(self.text, reason, self.transcript, self.turns, self.calls, self.usage, seconds)
+        return Result(self.text, reason, self.talk.transcript, self.turns, self.calls, self.usage, seconds)
+
+    async def _recover(self) -> None:
+        """Finish the turn that a crash left open, if there is one."""
+        turn = self.talk.open_turn
+        if turn is not None:
+            async with lone_errors() as group:
+                results = await self._dispatch(group).recover(turn)
+            self.talk.close(turn.answer, results)
 
     async def _turn(self) -> Reason | None:
         """Ask once, answer every call, append the whole turn; return why the run ends, if it does."""
@@ -217,7 +241,7 @@ class _Run:
             self.text = answer.text or self.text
             results, reason = await self._answer_calls(answer, dispatch)
         nudged = [await self._nudged(*pair) for pair in zip(answer.calls, results, strict=True)]
-        self.transcript.close_turn(answer, nudged)
+        self.talk.close(answer, nudged)
         return reason or self._stuck(answer, dispatch)
 
     def _dispatch(self, group: TaskGroup) -> Dispatch:
@@ -226,7 +250,7 @@ class _Run:
             gate=self.gate,
             toolset=agent.toolset,
             permit=agent.permit,
-            transcript=self.transcript,
+            conversation=self.talk,
             call_seconds=agent.limits.call_seconds,
             calls_left=None if agent.limits.calls is None else agent.limits.calls - self.calls,
             emit=self.emit,
@@ -246,8 +270,11 @@ class _Run:
         """Stream one answer, offering each call for dispatch the moment its JSON closes."""
         start = time.perf_counter()
         agent = self.agent
-        assembler = Assembler(self.transcript.knows)
-        request = Request(self.transcript, agent.instructions, self.gate.specs, agent.max_tokens, agent.temperature)
+        assembler = Assembler(self.talk.transcript.knows)
+        await self.talk.ask(self.turns, agent.instructions, self.gate.specs)
+        request = Request(
+            self.talk.transcript, agent.instructions, self.gate.specs, agent.max_tokens, agent.temperature
+        )
         async with aclosing(self._engine.stream(request)) as deltas:
             async for delta in deltas:
                 closed = assembler.feed(delta)
@@ -279,7 +306,7 @@ class _Run:
             return await dispatch.settle(answer), None
         except BaseException:  # cancelled, out of time or failed: what already ran must stay known
             missing = "interrupted before it answered; whether it took effect is unknown."
-            self.transcript.close_turn(answer, dispatch.results(answer, missing=missing))
+            self.talk.close(answer, dispatch.results(answer, missing=missing))
             raise
 
     async def _spoiled(self, answer: Assistant, dispatch: Dispatch) -> Reason | None:
@@ -289,7 +316,7 @@ class _Run:
         if self.spoiled <= self.agent.limits.retries:
             await self.emit(Retrying(f"the answer was {reason}", 0.0))
             return None
-        self.transcript.close_turn(answer, await dispatch.reject(answer, "the answer was cut before it was whole."))
+        self.talk.close(answer, await dispatch.reject(answer, "the answer was cut before it was whole."))
         return reason
 
     async def _nudged(self, call: ToolCall, result: ToolResult) -> ToolResult:

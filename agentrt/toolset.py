@@ -1,14 +1,11 @@
-"""The toolset protocol, and the wrappers that combine, prefix and filter toolsets."""
+"""The toolset protocol: a source of tools, which is given nothing but checked calls."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from agentrt.errors import ToolsetError
 from agentrt.types import CheckedCall, ToolResult, ToolSpec
 
 Progress = Callable[[float, float | None, str], Awaitable[None]]
@@ -36,119 +33,10 @@ class Toolset(Protocol):
         ...
 
 
-class Wrapper:
-    """A toolset that passes everything on to the one inside; subclass it to change a part."""
+async def outcome(toolset: object, call: CheckedCall) -> ToolResult | None:
+    """What came of a call that was in flight when the process died, or ``None`` if nobody can tell.
 
-    def __init__(self, inner: Toolset) -> None:
-        self.inner = inner
-        self._seen: Sequence[ToolSpec] | None = None
-        self._specs: Sequence[ToolSpec] = ()
-
-    async def __aenter__(self) -> Self:
-        await self.inner.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.inner.__aexit__(kind, error, trace)
-
-    async def specs(self) -> Sequence[ToolSpec]:
-        """The inner tools, changed; the same object for as long as the inner one is."""
-        inner = await self.inner.specs()
-        if inner is not self._seen:
-            self._seen, self._specs = inner, self.change(inner)
-        return self._specs
-
-    def change(self, specs: Sequence[ToolSpec]) -> Sequence[ToolSpec]:
-        """What to offer instead of the inner tools."""
-        return specs
-
-    async def call(self, call: CheckedCall, progress: Progress) -> ToolResult:
-        """Run the call in the inner toolset."""
-        return await self.inner.call(call, progress)
-
-
-class Prefixed(Wrapper):
-    """The inner tools under ``prefix__name``, so that tools of two sources never shadow each other."""
-
-    def __init__(self, inner: Toolset, prefix: str) -> None:
-        super().__init__(inner)
-        self.prefix = f"{prefix}__"
-
-    def change(self, specs: Sequence[ToolSpec]) -> Sequence[ToolSpec]:
-        """The tools under their new names."""
-        return tuple(replace(spec, name=self.prefix + spec.name) for spec in specs)
-
-    async def call(self, call: CheckedCall, progress: Progress) -> ToolResult:
-        """Run the call under its inner name."""
-        inner = replace(call, name=call.name.removeprefix(self.prefix))
-        return replace(await self.inner.call(inner, progress), name=call.name)
-
-
-class Filtered(Wrapper):
-    """The inner tools for which ``keep`` says yes."""
-
-    def __init__(self, inner: Toolset, keep: Callable[[ToolSpec], bool]) -> None:
-        super().__init__(inner)
-        self.keep = keep
-
-    def change(self, specs: Sequence[ToolSpec]) -> Sequence[ToolSpec]:
-        """The tools that pass."""
-        return tuple(spec for spec in specs if self.keep(spec))
-
-
-class Combined:
-    """Several toolsets as one.
-
-    Opening is in the given order; a toolset that is slow to start should return from ``__aenter__`` at once
-    and wait in :meth:`Toolset.specs`, so that all of them start together.
+    A toolset that can find out (by ``call.key``, say) has a method ``outcome(call)``; most have none.
     """
-
-    def __init__(self, toolsets: Iterable[Toolset]) -> None:
-        self.toolsets = tuple(toolsets)
-        self._open = AsyncExitStack()
-        self._seen: tuple[Sequence[ToolSpec], ...] = ()
-        self._specs: tuple[ToolSpec, ...] = ()
-        self._owners: dict[str, Toolset] = {}
-
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            for toolset in self.toolsets:
-                await stack.enter_async_context(toolset)
-            self._open = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._open.__aexit__(kind, error, trace)
-
-    async def specs(self) -> Sequence[ToolSpec]:
-        """All tools, in the order of the toolsets; the same object for as long as nothing changed.
-
-        :raises ToolsetError: if two toolsets offer the same name.
-        """
-        offered = tuple([await toolset.specs() for toolset in self.toolsets])
-        if len(offered) != len(self._seen) or any(a is not b for a, b in zip(offered, self._seen, strict=True)):
-            self._adopt(offered)
-        return self._specs
-
-    def _adopt(self, offered: tuple[Sequence[ToolSpec], ...]) -> None:
-        owners: dict[str, Toolset] = {}
-        sources: dict[str, str] = {}
-        for toolset, specs in zip(self.toolsets, offered, strict=True):
-            for spec in specs:
-                if spec.name in owners:
-                    raise ToolsetError(
-                        f"two tools are called {spec.name!r} (from {sources[spec.name]} and {spec.source}); "
-                        "give one of the sources a prefix or leave one tool out"
-                    )
-                owners[spec.name], sources[spec.name] = toolset, spec.source
-        self._owners = owners
-        self._specs = tuple(spec for specs in offered for spec in specs)
-        self._seen = offered
-
-    async def call(self, call: CheckedCall, progress: Progress) -> ToolResult:
-        """Run the call in the toolset that offers it."""
-        return await self._owners[call.name].call(call, progress)
+    look: Callable[[CheckedCall], Awaitable[ToolResult | None]] | None = getattr(toolset, "outcome", None)
+    return await look(call) if look else None

@@ -114,13 +114,15 @@ class ToolSpec:
 class CheckedCall:
     """A call that passed the gate. Only :mod:`agentrt.contract` makes these, and toolsets take nothing else.
 
-    ``arguments`` are the parsed, schema-valid values.
+    ``arguments`` are the parsed, schema-valid values. ``key`` names the call to its tool so that a repeated
+    call can be told from a new one (idempotency key); it is empty where no journal is kept.
     """
 
     id: str
     name: str
     arguments: dict[str, Any]
     spec: ToolSpec
+    key: str = ""
 
 
 class Transcript:

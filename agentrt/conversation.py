@@ -1,0 +1,69 @@
+"""A conversation: the transcript, and a word at each step that must not be lost. This one lives in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agentrt.types import Assistant, CheckedCall, ToolResult, ToolSpec, Transcript, Usage, User
+
+
+@dataclass(slots=True)
+class OpenTurn:
+    """A turn that was answered but never closed, because the process died.
+
+    ``keys`` are the idempotency keys of the calls that were meant to run, by call id; ``in_flight`` are the
+    calls that had been handed to their tool and whose effect, if repeated, would be a second one.
+    """
+
+    answer: Assistant
+    keys: Mapping[str, str] = field(default_factory=dict)
+    in_flight: frozenset[str] = frozenset()
+    results: Mapping[str, ToolResult] = field(default_factory=dict)
+
+
+class Conversation:
+    """What the loop tells of a run as it happens. :class:`agentrt.journal.Session` writes it down first.
+
+    The order within a turn: ``intend``, then ``start`` and ``land`` for each call, then ``close``.
+    """
+
+    def __init__(self, transcript: Transcript | None = None, open_turn: OpenTurn | None = None) -> None:
+        self.transcript = Transcript() if transcript is None else transcript
+        self.open_turn = open_turn
+
+    def key(self, call_id: str) -> str:
+        """The idempotency key of a call, the same after any crash; empty if nothing outlives the process."""
+        return ""
+
+    async def say(self, message: User) -> None:
+        """The user spoke."""
+        self.transcript.say(message)
+
+    async def ask(self, turn: int, instructions: str, tools: Sequence[ToolSpec]) -> None:
+        """The engine is about to be asked."""
+
+    async def intend(
+        self, answer: Assistant, calls: Sequence[CheckedCall], results: Sequence[ToolResult], *, flush: bool
+    ) -> None:
+        """The answer is whole and these calls are to run; ``results`` are there already. Nothing has written yet.
+
+        ``flush``: a person may be asked next, so it must be durable before that.
+        """
+
+    async def start(self, call: CheckedCall) -> None:
+        """The call is about to be handed to its tool; when this returns, that is durable if the call may write."""
+
+    async def land(self, result: ToolResult) -> None:
+        """A call has its result; when this returns, it is durable."""
+
+    async def doubt(self, result: ToolResult, *, reconciled: bool) -> None:
+        """A call that was in flight at a crash has an outcome: found out afterwards, or unknown for good."""
+
+    def close(self, answer: Assistant, results: Sequence[ToolResult]) -> None:
+        """The turn is whole. Does not wait: the next durable step takes it along."""
+        self.transcript.close_turn(answer, results)
+        self.open_turn = None
+
+    async def end(self, reason: str, turns: int, calls: int, usage: Usage, seconds: float) -> None:
+        """The run is over."""

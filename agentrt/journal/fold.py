@@ -1,0 +1,82 @@
+"""From records to the transcript: a pure function, so the same journal always gives the same prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from agentrt.conversation import OpenTurn
+from agentrt.journal.records import Answered, Closed, InDoubt, Intended, Landed, Reconciled, Record, Said, Started
+from agentrt.types import Assistant, ToolResult, Transcript
+
+
+@dataclass(slots=True)
+class _Turn:
+    answer: Assistant
+    intents: dict[str, Intended] = field(default_factory=dict)
+    started: set[str] = field(default_factory=set)
+    results: dict[str, ToolResult] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        return all(call.id in self.results for call in self.answer.calls)
+
+    def open_turn(self) -> OpenTurn:
+        keys = {call_id: intent.key for call_id, intent in self.intents.items()}
+        unsafe = {call_id for call_id, intent in self.intents.items() if intent.effect == "unsafe"}
+        return OpenTurn(self.answer, keys, frozenset((self.started & unsafe) - set(self.results)), self.results)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A journal as the loop needs it: the closed turns, and the one that a crash left open."""
+
+    transcript: Transcript
+    open_turn: OpenTurn | None
+
+
+def fold(records: Iterable[Record]) -> Folded:
+    """Fold a session's records, in order.
+
+    :raises ValueError: if they are not in an order that a session can have written.
+    """
+    transcript = Transcript()
+    turn: _Turn | None = None
+    for record in records:
+        match record:
+            case Said(message):
+                _settle(transcript, turn)
+                turn = None
+                transcript.say(message)
+            case Answered(answer):
+                _settle(transcript, turn)
+                turn = _Turn(answer)
+            case Closed(results):
+                transcript.close_turn(_open(turn, record).answer, results)
+                turn = None
+            case Intended():
+                _open(turn, record).intents[record.call_id] = record
+            case Started(call_id):
+                _open(turn, record).started.add(call_id)
+            case Landed(result) | InDoubt(result) | Reconciled(result):
+                _open(turn, record).results[result.call_id] = result
+            case _:
+                pass  # for people and statistics; the prompt does not depend on it
+    if turn is not None and turn.whole:
+        _settle(transcript, turn)
+        turn = None
+    return Folded(transcript, turn.open_turn() if turn else None)
+
+
+def _open(turn: _Turn | None, record: Record) -> _Turn:
+    if turn is None:
+        raise ValueError(f"a {type(record).__name__} record without an answer before it")
+    return turn
+
+
+def _settle(transcript: Transcript, turn: _Turn | None) -> None:
+    """Close a turn whose last record was lost; every result of it is there."""
+    if turn is not None:
+        if not turn.whole:
+            raise ValueError("the session went on although a call had no result")
+        transcript.close_turn(turn.answer, [turn.results[call.id] for call in turn.answer.calls])

@@ -1,0 +1,124 @@
+"""What a journal holds: one append-only list of records a session, and their form as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from agentrt.plain import from_json, to_json
+from agentrt.types import Assistant, Media, ToolCall, ToolResult, ToolSpec, Usage, User
+
+Effect = Literal["read", "idempotent", "unsafe"]
+"""What running a call again does: nothing, the same thing, or a second effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The user spoke."""
+
+    message: User
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The engine was asked; ``prompt_hash`` is the SHA-256 of what it was asked with."""
+
+    turn: int
+    prompt_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The model's whole answer. A cut one is never written: it has run nothing but reads."""
+
+    answer: Assistant
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """A call passed the gate and is to run. ``key`` is its idempotency key, ``arguments_hash`` a SHA-256."""
+
+    call_id: str
+    tool: str
+    source: str
+    effect: Effect
+    key: str
+    arguments_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The call is about to be handed to its tool. An intent without this has had no effect."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A call has its result, or its error."""
+
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """The process died while an unsafe call ran, and nobody could tell whether it took effect."""
+
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """A call in flight at a crash, whose outcome its tool could tell afterwards."""
+
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The turn is whole. ``results`` are what the transcript holds, in call order."""
+
+    results: tuple[ToolResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run ended, for ``reason``; the session may be taken up again."""
+
+    reason: str
+    turns: int
+    calls: int
+    usage: Usage
+    seconds: float
+
+
+Record = Said | Asked | Answered | Intended | Started | Landed | InDoubt | Reconciled | Closed | Ended
+
+_KINDS: dict[str, type] = {
+    kind.__name__: kind for kind in (*get_args(Record), User, Assistant, ToolCall, ToolResult, Media, Usage)
+}
+
+
+def effect_of(spec: ToolSpec) -> Effect:
+    """The class of a tool's calls by what its owner promises; without a promise they are unsafe."""
+    if spec.read_only:
+        return "read"
+    return "idempotent" if spec.idempotent else "unsafe"
+
+
+def dump(record: Record) -> bytes:
+    """The record as one line of compact JSON (UTF-8, no newline). Equal records give equal bytes."""
+    return json.dumps(to_json(record), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def load(line: bytes | str) -> Record:
+    """The record that :func:`dump` wrote.
+
+    :raises ValueError: if it is no record, or one of a kind that this version does not know.
+    """
+    text = line if isinstance(line, str) else line.decode("utf-8", "surrogatepass")
+    record = from_json(json.loads(text), _KINDS)
+    if not isinstance(record, Record):
+        raise ValueError(f"not a journal record: {line[:80]!r}")
+    return record

@@ -1,0 +1,165 @@
+"""A session: one conversation whose every step is in a store before anyone acts on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Sequence
+
+from anyio import CancelScope, Lock
+
+from agentrt.conversation import Conversation, OpenTurn
+from agentrt.journal.fold import fold
+from agentrt.journal.records import (
+    Answered,
+    Asked,
+    Closed,
+    Ended,
+    InDoubt,
+    Intended,
+    Landed,
+    Reconciled,
+    Record,
+    Said,
+    Started,
+    dump,
+    effect_of,
+)
+from agentrt.journal.store import Lease, SessionInfo, Store
+from agentrt.plain import to_json
+from agentrt.types import Assistant, CheckedCall, ToolResult, ToolSpec, Transcript, Usage, User
+
+
+class Session(Conversation):
+    """A conversation in a store. Records wait in memory until a step that must be durable writes them.
+
+    Only the holder of the lease may write: a session that was taken up elsewhere refuses this one's records.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        transcript: Transcript | None = None,
+        open_turn: OpenTurn | None = None,
+        records: Sequence[Record] = (),
+    ) -> None:
+        super().__init__(transcript, open_turn)
+        self.store = store
+        self.lease = lease
+        self._waiting: list[Record] = []
+        self._one_at_a_time = Lock()
+        self._intended = open_turn.answer if open_turn else None
+        self._prompt = hashlib.sha256()
+        self._tools: tuple[Sequence[ToolSpec], str] = ((), "")
+        for record in records:
+            self._hash(record)
+
+    @classmethod
+    async def begin(cls, store: Store, *, title: str = "", engine: str = "", tenant: str = "") -> Session:
+        """Begin a new session in ``store``."""
+        now = time.time()
+        name = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{secrets.token_hex(3)}"
+        info = SessionInfo(name, title, engine, now, now, 0, tenant=tenant)
+        return cls(store, await store.create(info))
+
+    @classmethod
+    async def resume(cls, store: Store, session_id: str) -> Session:
+        """Take up a session where it was; whoever still writes it is refused from now on.
+
+        :raises JournalError: if there is no such session, or it can't be read.
+        """
+        lease = await store.take(session_id)
+        records = await store.read(session_id)
+        folded = fold(records)
+        return cls(store, lease, folded.transcript, folded.open_turn, records)
+
+    @property
+    def id(self) -> str:
+        """The session's name in the store."""
+        return self.lease.session_id
+
+    def key(self, call_id: str) -> str:
+        """A hash of the session and the call, whose id is unique in the session."""
+        return hashlib.sha256(f"{self.id}/{call_id}".encode()).hexdigest()[:32]
+
+    def note(self, *records: Record) -> None:
+        """Keep records for the next commit."""
+        self._waiting.extend(records)
+        for record in records:
+            self._hash(record)
+
+    async def commit(self) -> None:
+        """Make what was noted durable.
+
+        :raises JournalError: if it can't be written; the records stay noted.
+        """
+        async with self._one_at_a_time:
+            records = tuple(self._waiting)
+            if records:
+                with CancelScope(shield=True):  # cancelled half-way, nobody would know whether they are there
+                    await self.store.append(self.lease, records)
+                del self._waiting[: len(records)]
+
+    def _hash(self, record: Record) -> None:
+        if isinstance(record, Said | Answered | Closed):
+            self._prompt.update(dump(record))
+
+    async def say(self, message: User) -> None:
+        """Write down what the user said."""
+        await super().say(message)
+        self.note(Said(message))
+        await self.commit()
+
+    async def ask(self, turn: int, instructions: str, tools: Sequence[ToolSpec]) -> None:
+        """Note the hash of the whole request; it is written with the answer."""
+        if self._tools[0] is not tools:
+            self._tools = (tools, json.dumps(to_json(tools), sort_keys=True))
+        prompt = self._prompt.copy()
+        prompt.update(f"{instructions}\n{self._tools[1]}".encode("utf-8", "surrogatepass"))
+        self.note(Asked(turn, prompt.hexdigest()))
+
+    async def intend(
+        self, answer: Assistant, calls: Sequence[CheckedCall], results: Sequence[ToolResult], *, flush: bool
+    ) -> None:
+        """Note the answer, every intent and the results that are there, to be written in one commit."""
+        self._intended = answer
+        self.note(Answered(answer), *map(_intent, calls), *map(Landed, results))
+        if flush:
+            await self.commit()
+
+    async def start(self, call: CheckedCall) -> None:
+        """Write the intents and that this call starts, unless it only reads."""
+        self.note(Started(call.id))
+        if not call.spec.read_only:
+            await self.commit()
+
+    async def land(self, result: ToolResult) -> None:
+        """Write the result."""
+        self.note(Landed(result))
+        await self.commit()
+
+    async def doubt(self, result: ToolResult, *, reconciled: bool) -> None:
+        """Write the outcome of a call that was in flight at a crash."""
+        self.note(Reconciled(result) if reconciled else InDoubt(result))
+        await self.commit()
+
+    def close(self, answer: Assistant, results: Sequence[ToolResult]) -> None:
+        """Note the whole turn."""
+        super().close(answer, results)
+        if self._intended is not answer:
+            self.note(Answered(answer))
+        self.note(Closed(tuple(results)))
+
+    async def end(self, reason: str, turns: int, calls: int, usage: Usage, seconds: float) -> None:
+        """Write how the run ended."""
+        self.note(Ended(reason, turns, calls, usage, seconds))
+        await self.commit()
+
+
+def _intent(call: CheckedCall) -> Intended:
+    arguments = json.dumps(call.arguments, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(arguments.encode()).hexdigest()
+    return Intended(call.id, call.name, call.spec.source, effect_of(call.spec), call.key, digest)
