@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -133,9 +133,9 @@ class Assembler:
     Every call gets an id that is unique in the conversation, once and for all when it is first asked for.
     """
 
-    def __init__(self, taken: Callable[[str], bool] = lambda call_id: False) -> None:
-        """``taken`` says which call ids the conversation has already; an id that is taken or empty becomes ours."""
-        self._taken = taken
+    def __init__(self, transcript: Transcript | None = None) -> None:
+        """An id that ``transcript`` has already, or that is empty, becomes one of ours."""
+        self._transcript = Transcript() if transcript is None else transcript
         self._ids: set[str] = set()
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -172,8 +172,8 @@ class Assembler:
     def _own(self, call_id: str) -> str:
         """``call_id`` if it is free, else a fresh one."""
         free = call_id
-        number = 0
-        while not free or free in self._ids or self._taken(free):
+        number = self._transcript.calls
+        while not free or free in self._ids or self._transcript.knows(free):
             number += 1
             free = f"{call_id or 'call'}_{number}"
         self._ids.add(free)

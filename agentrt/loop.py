@@ -270,7 +270,7 @@ class _Run:
         """Stream one answer, offering each call for dispatch the moment its JSON closes."""
         start = time.perf_counter()
         agent = self.agent
-        assembler = Assembler(self.talk.transcript.knows)
+        assembler = Assembler(self.talk.transcript)
         await self.talk.ask(self.turns, agent.instructions, self.gate.specs)
         request = Request(
             self.talk.transcript, agent.instructions, self.gate.specs, agent.max_tokens, agent.temperature

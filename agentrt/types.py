@@ -179,6 +179,11 @@ class Transcript:
         """Whether a call with this id is already in the transcript."""
         return call_id in self._call_ids
 
+    @property
+    def calls(self) -> int:
+        """How many calls are in the transcript."""
+        return len(self._call_ids)
+
     def __len__(self) -> int:
         return len(self._messages)
 
