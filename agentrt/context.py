@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from types import TracebackType
 from anyio import Path as AsyncPath
 
 from agentrt.combine import Wrapper
+from agentrt.errors import ToolsetError
 from agentrt.toolset import Progress, Toolset
 from agentrt.types import CheckedCall, ToolResult, ToolSpec
 
@@ -59,10 +60,16 @@ class Spill(Wrapper):
         finally:
             if self._temporary is not None:
                 shutil.rmtree(self._temporary, ignore_errors=True)
-                self._temporary = None
+                self._temporary, self._seen = None, None
+                self._handles.clear()
 
     def change(self, specs: Sequence[ToolSpec]) -> Sequence[ToolSpec]:
-        """The inner tools, and ``read_result`` once there is something to read."""
+        """The inner tools, and ``read_result`` once there is something to read.
+
+        :raises ToolsetError: if an inner tool has that name.
+        """
+        if any(spec.name == READ_RESULT.name for spec in specs):
+            raise ToolsetError(f"{READ_RESULT.name!r} is agentrt's own; give the source of that tool a prefix")
         return (*specs, READ_RESULT) if self._handles else specs
 
     async def call(self, call: CheckedCall, progress: Progress) -> ToolResult:
@@ -73,21 +80,24 @@ class Spill(Wrapper):
         return result if len(result.text) <= self.limit_chars else await self._spill(result)
 
     async def _spill(self, result: ToolResult) -> ToolResult:
-        handle = f"result-{secrets.token_hex(4)}"
-        path = self._home() / f"{handle}.txt"
-        await AsyncPath(path).write_text(result.text, encoding="utf-8")
-        if not self._handles:
-            self._seen = None
-        self._handles[handle] = path
-        tail = self.limit_chars // 4
-        head = self.limit_chars - tail
-        cut = len(result.text) - head - tail
-        note = (
-            f"\n\n[{cut} of {len(result.text)} characters are left out here. "
-            f"Read on with read_result(handle={handle!r}, offset={head}).]\n\n"
-        )
-        text = result.text[:head] + note + result.text[-tail:]
-        return replace(result, text=text, details=f"whole result in {path}")
+        head = self.limit_chars - self.limit_chars // 4
+        tail = len(result.text) - self.limit_chars // 4
+        cut = f"{tail - head} of {len(result.text)} characters are left out here"
+        # named by its content: the same in a replay, and no other conversation can guess it
+        handle = f"result-{hashlib.sha256(result.text.encode('utf-8', 'replace')).hexdigest()[:12]}"
+        try:
+            path = self._home() / f"{handle}.txt"
+            await AsyncPath(path).write_bytes(result.text.encode("utf-8", "backslashreplace"))
+        except OSError as error:  # the call itself went well, and the model must know that
+            note, details = f"{cut} and could not be kept", f"the whole result could not be written: {error}"
+        else:
+            if not self._handles:
+                self._seen = None
+            self._handles[handle] = path
+            note = f"{cut}. Read on with read_result(handle={handle!r}, offset={head})"
+            details = f"whole result in {path}"
+        text = f"{result.text[:head]}\n\n[{note}.]\n\n{result.text[tail:]}"
+        return replace(result, text=text, details=details)
 
     def _home(self) -> Path:
         if self._folder is not None:
@@ -98,12 +108,12 @@ class Spill(Wrapper):
         return self._temporary
 
     async def _read(self, call: CheckedCall) -> ToolResult:
-        handle, offset = call.arguments["handle"], call.arguments["offset"]
+        handle, offset = call.arguments["handle"], int(call.arguments["offset"])
         path = self._handles.get(handle)
         if path is None:
             return ToolResult(call.id, call.name, f"no handle {handle!r}; known: {sorted(self._handles)}", error=True)
-        text = await AsyncPath(path).read_text(encoding="utf-8")
-        page = text[offset : offset + call.arguments.get("length", PAGE_CHARS)]
+        text = (await AsyncPath(path).read_bytes()).decode()
+        page = text[offset : offset + int(call.arguments.get("length", PAGE_CHARS))]
         end = offset + len(page)
         more = f"\n[characters {offset} to {end} of {len(text)}" + (
             "]" if end >= len(text) else f"; next offset {end}]"

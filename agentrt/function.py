@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass, field, replace
+from types import MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from agentrt.toolset import Progress
@@ -30,6 +30,10 @@ class Function:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, without the gate."""
         return self.call(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Function:
+        """A method decorated in its class, bound to the instance that it is looked up on."""
+        return self if instance is None else replace(self, call=MethodType(self.call, instance))
 
     def spec(self) -> ToolSpec:
         """The tool as it is offered to a model.
@@ -57,7 +61,8 @@ def tool(
 
     ``read_only`` promises that it changes nothing, so it may start while the model is still decoding;
     ``idempotent`` that doing it twice is as doing it once; ``repair=False`` switches the gate's repairs off.
-    A parameter annotated :data:`agentrt.Progress` receives a callback to report progress.
+    A parameter annotated :data:`agentrt.Progress` receives a callback to report progress, to be awaited in an
+    async function and called in a plain one. A generator's items are gathered into one list.
     """
 
     def wrap(call: Callable[..., Any]) -> Function:
