@@ -1,0 +1,130 @@
+"""The connector against a stdio server that breaks the rules: each call is answered, and the next call works."""
+
+import anyio
+import pytest
+
+from agentrt import Gate, ToolsetError
+from agentrt_mcp import mcp, supervisor
+
+pytestmark = pytest.mark.anyio
+LONG = 30.0
+"""A deadline that plays no part: far more than a loaded machine needs."""
+
+AT_ONCE = [
+    ("exit_at_once", True, "ended while the call was running (exit code 7); whether it took effect is unknown"),
+    ("close_stdout", True, "ended while the call was running"),
+    ("garbage", False, "after the garbage"),
+    ("invalid_utf8", False, "caf\ufffd"),
+    ("unreadable", True, "sent an answer that can't be read: a line that is no JSON-RPC message"),
+    ("huge_line", True, "sent an answer that can't be read: a line of 20000073 bytes, more than the 8388608"),
+    ("huge_line_id_last", True, "sent an answer that can't be read: a line of 9000084 bytes"),
+    ("deep", True, "sent an answer that can't be read"),
+    ("stderr_flood", False, "after the flood"),
+    ("storm", False, "after the storm"),
+    ("chatter", False, "after the chatter"),
+    ("duplicate_id", False, "first"),
+    ("slow_bytes", False, "ab"),
+    ("off_spec", True, "sent an answer that is not valid MCP: content: Input should be a valid list"),
+    ("server_error", True, "answered: out of cheese (code -32000)"),
+    ("asks_back", False, "asked List roots not supported"),
+    ("redos", False, "here"),
+]
+
+
+@pytest.mark.parametrize(("mode", "error", "text"), AT_ONCE, ids=[mode for mode, _, _ in AT_ONCE])
+async def test_a_broken_answer_is_an_answer_and_the_next_call_works(hostile_server, ask, mode, error, text):
+    async with mcp(hostile_server(mode), name="h", idle_seconds=LONG) as toolset:
+        result = await ask(toolset, "h__go")
+        assert text in result.text
+        assert result.error == error
+        assert (await ask(toolset, "h__ok")).text == "fine"
+
+
+async def test_a_server_that_hangs_is_cut_at_the_deadline_and_the_next_call_works(hostile_server, ask):
+    modes = {
+        "hang": "did not answer within 1 s and reported no progress, so the call was cancelled",
+        "hang_deaf": "did not answer within 1 s",
+        "endless_line": "did not answer within 1 s",
+        "wrong_id": "did not answer within 1 s",
+        "wrong_id_type": "did not answer within 1 s",
+        "endless_progress": "did not answer within 3 s, so the call was cancelled",
+    }
+
+    async def one(mode, text):
+        async with mcp(hostile_server(mode), name="h", idle_seconds=1, call_seconds=3) as toolset:
+            result = await ask(toolset, "h__go")
+            assert (result.error, text in result.text) == (True, True), (mode, result.text)
+            assert (await ask(toolset, "h__ok")).text == "fine", mode
+
+    async with anyio.create_task_group() as group:
+        for mode, text in modes.items():
+            group.start_soon(one, mode, text)
+
+
+async def test_the_end_of_stderr_is_kept_for_people(hostile_server, ask):
+    async with mcp(hostile_server("stderr_flood"), name="h") as toolset:
+        await ask(toolset, "h__go")
+        link = toolset._supervisor.current
+        with anyio.fail_after(10):
+            while "the last words" not in link.trace.text():  # noqa: ASYNC110 - stderr is read beside the answer
+                await anyio.sleep(0.005)
+        assert len(link.trace.text(lines=10_000)) <= 64 * 1024
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("never_ready", "it was not ready within 1 s. Command"),
+        ("dies_at_start", "it ended before it was ready (exit code 4)"),
+    ],
+)
+async def test_a_server_that_is_never_ready_is_an_error_with_its_last_words(hostile_server, mode, words):
+    async with mcp(hostile_server(mode), name="h", start_seconds=1 if mode == "never_ready" else LONG) as toolset:
+        with pytest.raises(ToolsetError) as caught:
+            await toolset.specs()
+    assert words in str(caught.value)
+    assert {"never_ready": "warming up", "dies_at_start": "no such module"}[mode] in str(caught.value)
+
+
+async def test_a_server_that_dies_of_the_newer_handshake_gets_the_older_one(hostile_server, ask):
+    async with mcp(hostile_server("dies_of_discover"), name="h") as toolset:
+        assert (await ask(toolset, "h__ok")).text == "fine"
+        assert toolset.protocol_version == "2025-06-18"
+
+
+async def test_a_tool_that_is_not_valid_spoils_no_other(hostile_server, ask):
+    async with mcp(hostile_server("bad_tools"), name="h") as toolset:
+        assert (await ask(toolset, "h__ok")).text == "fine"
+        assert [note.partition(" is ")[0] for note in toolset.notes] == [
+            "tool 'schemaless'",
+            "tool 'no tool'",
+            "tool 'odd'",
+        ]
+
+
+async def test_endless_pages_of_tools_are_cut_and_noted(hostile_server, ask):
+    async with mcp(hostile_server("endless_pages"), name="h") as toolset:
+        assert (await ask(toolset, "h__ok")).text == "fine"
+        assert toolset.notes[-1].startswith("only the tools on the first 100 pages are offered")
+
+
+async def test_a_server_that_keeps_dying_is_given_up_in_words_and_tried_again_when_asked(
+    hostile_server, ask, monkeypatch
+):
+    monkeypatch.setattr(supervisor, "MAX_BACKOFF_SECONDS", 0.01)
+    async with mcp(hostile_server("exit_at_once"), name="h") as toolset:
+        for _ in range(supervisor.MAX_FAILURES):
+            assert "ended while the call was running" in (await ask(toolset, "h__go")).text
+        assert (await ask(toolset, "h__ok")).text == "fine", "asking wakes it up"
+    async with mcp(hostile_server("dies_after_listing"), name="h") as toolset:
+        await toolset.specs()
+        with anyio.fail_after(20):
+            while "keeps failing: it closed the connection (exit code 6)" not in (await ask(toolset, "h__ok")).text:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+
+
+async def test_a_hostile_output_schema_stalls_neither_the_call_nor_its_check(hostile_server, ask):
+    async with mcp(hostile_server("redos"), name="h") as toolset:
+        result = await ask(toolset, "h__go")
+        assert result.data == {"word": "a" * 28 + "!"}
+        assert Gate(await toolset.specs()).check_output(result, "h__go") is not None
