@@ -52,7 +52,8 @@ def fold(records: Iterable[Record]) -> Folded:
                 _settle(transcript, turn)
                 turn = _Turn(answer)
             case Closed(results):
-                transcript.close_turn(_open(turn, record).answer, results)
+                _open(turn, record).results.update((result.call_id, result) for result in results)
+                _settle(transcript, turn)
                 turn = None
             case Intended():
                 _open(turn, record).intents[record.call_id] = record
@@ -75,7 +76,7 @@ def _open(turn: _Turn | None, record: Record) -> _Turn:
 
 
 def _settle(transcript: Transcript, turn: _Turn | None) -> None:
-    """Close a turn whose last record was lost; every result of it is there."""
+    """Close a turn, also one whose last record was lost, if every result of it is there."""
     if turn is not None:
         if not turn.whole:
             raise ValueError("the session went on although a call had no result")

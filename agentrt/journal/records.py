@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from agentrt.plain import from_json, to_json
 from agentrt.types import Assistant, Media, ToolCall, ToolResult, ToolSpec, Usage, User
@@ -77,7 +77,7 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The turn is whole. ``results`` are what the transcript holds, in call order."""
+    """The turn is whole. ``results`` are those that the transcript holds otherwise than they landed."""
 
     results: tuple[ToolResult, ...]
 
@@ -109,7 +109,23 @@ def effect_of(spec: ToolSpec) -> Effect:
 
 def dump(record: Record) -> bytes:
     """The record as one line of compact JSON (UTF-8, no newline). Equal records give equal bytes."""
-    return json.dumps(to_json(record), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return encode(record)
+
+
+def encode(value: object) -> bytes:
+    """Any value of ours as :func:`dump` writes records."""
+    return _encode(value).encode("utf-8", "backslashreplace")  # a lone surrogate becomes the JSON escape for it
+
+
+def _plain(value: Any) -> Any:
+    """One level of :func:`agentrt.plain.to_json`; the encoder goes into the rest itself, several times as fast."""
+    names = getattr(value, "__dataclass_fields__", None)
+    if names is None:
+        return to_json(value)
+    return {"type": type(value).__name__, **{name: getattr(value, name) for name in names}}
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 
 
 def load(line: bytes | str) -> Record:
@@ -117,8 +133,7 @@ def load(line: bytes | str) -> Record:
 
     :raises ValueError: if it is no record, or one of a kind that this version does not know.
     """
-    text = line if isinstance(line, str) else line.decode("utf-8", "surrogatepass")
-    record = from_json(json.loads(text), _KINDS)
+    record = from_json(json.loads(line), _KINDS)
     if not isinstance(record, Record):
         raise ValueError(f"not a journal record: {line[:80]!r}")
     return record

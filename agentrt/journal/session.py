@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
-import time
 from collections.abc import Sequence
 
 from anyio import CancelScope, Lock
@@ -24,12 +22,12 @@ from agentrt.journal.records import (
     Record,
     Said,
     Started,
-    dump,
     effect_of,
+    encode,
 )
-from agentrt.journal.store import Lease, SessionInfo, Store
+from agentrt.journal.store import JournalError, Lease, SessionInfo, Store, new_id
 from agentrt.plain import to_json
-from agentrt.types import Assistant, CheckedCall, ToolResult, ToolSpec, Transcript, Usage, User
+from agentrt.types import Assistant, CheckedCall, Message, ToolResult, ToolSpec, Transcript, Usage, User
 
 
 class Session(Conversation):
@@ -49,31 +47,41 @@ class Session(Conversation):
         super().__init__(transcript, open_turn)
         self.store = store
         self.lease = lease
+        self._written = len(records)
         self._waiting: list[Record] = []
         self._one_at_a_time = Lock()
         self._intended = open_turn.answer if open_turn else None
+        self._landed = dict(open_turn.results) if open_turn else {}
         self._prompt = hashlib.sha256()
         self._tools: tuple[Sequence[ToolSpec], str] = ((), "")
-        for record in records:
-            self._hash(record)
+        for message in self.transcript:
+            self._hash(message)
 
     @classmethod
     async def begin(cls, store: Store, *, title: str = "", engine: str = "", tenant: str = "") -> Session:
         """Begin a new session in ``store``."""
-        now = time.time()
-        name = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{secrets.token_hex(3)}"
-        info = SessionInfo(name, title, engine, now, now, 0, tenant=tenant)
+        info = SessionInfo(new_id(), title, engine, 0.0, 0.0, 0, tenant=tenant)
         return cls(store, await store.create(info))
 
     @classmethod
-    async def resume(cls, store: Store, session_id: str) -> Session:
+    async def resume(cls, store: Store, session_id: str, *, tenant: str | None = None) -> Session:
         """Take up a session where it was; whoever still writes it is refused from now on.
 
-        :raises JournalError: if there is no such session, or it can't be read.
+        :raises JournalError: if the tenant has no such session, or it can't be read.
         """
-        lease = await store.take(session_id)
-        records = await store.read(session_id)
-        folded = fold(records)
+        return await cls.held(store, await store.take(session_id, tenant=tenant))
+
+    @classmethod
+    async def held(cls, store: Store, lease: Lease) -> Session:
+        """The session that ``lease`` gives the right to write, where it was.
+
+        :raises JournalError: if it can't be read.
+        """
+        records = await store.read(lease.session_id)
+        try:
+            folded = fold(records)
+        except ValueError as error:
+            raise JournalError(f"the records of session {lease.session_id!r} make no conversation: {error}") from error
         return cls(store, lease, folded.transcript, folded.open_turn, records)
 
     @property
@@ -88,8 +96,6 @@ class Session(Conversation):
     def note(self, *records: Record) -> None:
         """Keep records for the next commit."""
         self._waiting.extend(records)
-        for record in records:
-            self._hash(record)
 
     async def commit(self) -> None:
         """Make what was noted durable.
@@ -99,17 +105,18 @@ class Session(Conversation):
         async with self._one_at_a_time:
             records = tuple(self._waiting)
             if records:
-                with CancelScope(shield=True):  # cancelled half-way, nobody would know whether they are there
-                    await self.store.append(self.lease, records)
+                with CancelScope(shield=True):  # nobody would know whether they are there; what gets through a
+                    # shield (a native cancel, a lost connection) is settled by `after` with the next commit
+                    self._written = await self.store.append(self.lease, records, after=self._written)
                 del self._waiting[: len(records)]
 
-    def _hash(self, record: Record) -> None:
-        if isinstance(record, Said | Answered | Closed):
-            self._prompt.update(dump(record))
+    def _hash(self, message: Message) -> None:
+        self._prompt.update(encode(message))
 
     async def say(self, message: User) -> None:
         """Write down what the user said."""
         await super().say(message)
+        self._hash(message)
         self.note(Said(message))
         await self.commit()
 
@@ -126,6 +133,7 @@ class Session(Conversation):
     ) -> None:
         """Note the answer, every intent and the results that are there, to be written in one commit."""
         self._intended = answer
+        self._landed.update((result.call_id, result) for result in results)
         self.note(Answered(answer), *map(_intent, calls), *map(Landed, results))
         if flush:
             await self.commit()
@@ -138,20 +146,26 @@ class Session(Conversation):
 
     async def land(self, result: ToolResult) -> None:
         """Write the result."""
+        self._landed[result.call_id] = result
         self.note(Landed(result))
         await self.commit()
 
     async def doubt(self, result: ToolResult, *, reconciled: bool) -> None:
         """Write the outcome of a call that was in flight at a crash."""
+        self._landed[result.call_id] = result
         self.note(Reconciled(result) if reconciled else InDoubt(result))
         await self.commit()
 
     def close(self, answer: Assistant, results: Sequence[ToolResult]) -> None:
         """Note the whole turn."""
         super().close(answer, results)
+        self._hash(answer)
+        for result in results:
+            self._hash(result)
         if self._intended is not answer:
             self.note(Answered(answer))
-        self.note(Closed(tuple(results)))
+        self.note(Closed(tuple(result for result in results if self._landed.get(result.call_id) != result)))
+        self._landed.clear()
 
     async def end(self, reason: str, turns: int, calls: int, usage: Usage, seconds: float) -> None:
         """Write how the run ended."""

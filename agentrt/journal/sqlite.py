@@ -1,0 +1,339 @@
+"""The default store: one SQLite file for all sessions, and a folder beside it for large bodies."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import time
+import weakref
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TypeVar, get_args
+
+from anyio import CancelScope, to_thread
+
+from agentrt.errors import ConfigError
+from agentrt.journal import schema
+from agentrt.journal.blobs import Blobs
+from agentrt.journal.home import default_path
+from agentrt.journal.records import Record, dump, load
+from agentrt.journal.search import SHOWN_KINDS, Needle, shown
+from agentrt.journal.store import (
+    JournalError,
+    Lease,
+    SessionInfo,
+    Unavailable,
+    first_epoch,
+    forgotten,
+    lost_lease,
+    not_found,
+    only,
+    parked,
+    plain_text,
+    state_after,
+    unwritten,
+)
+from agentrt.journal.writer import Work, Writer
+
+T = TypeVar("T")
+
+INLINE_BYTES = 64 * 1024
+"""Longer bodies go to files: in the database they would make every checkpoint slow."""
+
+_INFO = "id, title, engine, created, updated, records, parent, state, tenant"
+
+
+class SqliteStore:
+    """A :class:`agentrt.journal.Store` in the file ``path``; large bodies are in ``blobs/`` beside it.
+
+    Nothing is made or opened before the first call. Several stores, in this process and in others, may use one
+    file at once. ``synchronous="FULL"``: what was acknowledged outlives a power loss; ``"NORMAL"`` is several
+    times faster, and then it outlives the death of the process only.
+
+    Each call opens what it reads with; all writes go through one thread, and those that wait at the same time
+    share a commit. A cancelled :meth:`append` is either wholly there or not at all; repeat it with the same
+    ``after`` to be sure.
+
+    :raises ConfigError: if ``synchronous`` is neither.
+    """
+
+    def __init__(self, path: Path | None = None, *, synchronous: schema.Synchronous = "FULL") -> None:
+        if synchronous not in get_args(schema.Synchronous):
+            raise ConfigError(f"synchronous is {synchronous!r}: use 'FULL' or 'NORMAL'")
+        self.path = path or default_path()
+        self.synchronous = synchronous
+        self._blobs = Blobs(self.path.parent / "blobs")
+        self._open = partial(schema.connect, self.path, synchronous)
+        self._explain = partial(_explain, self.path)
+        self._writer = Writer(self._open, self._explain)
+        self._closed = False
+        weakref.finalize(self, self._writer.stop)  # a store that is dropped takes its thread along
+
+    async def create(self, info: SessionInfo, records: Sequence[Record] = ()) -> Lease:
+        """Make a session."""
+        bodies = [(type(record).__name__, dump(record)) for record in records]
+        state = state_after(records)
+        return await self._write(partial(_create, self._blobs, info, state, bodies))
+
+    async def take(self, session_id: str, *, tenant: str | None = None) -> Lease:
+        """Take a session for writing."""
+        return await self._write(partial(_take, session_id, tenant))
+
+    async def append(self, lease: Lease, records: Sequence[Record], *, after: int | None = None) -> int:
+        """Append in one commit."""
+        bodies = [(type(record).__name__, dump(record)) for record in records]
+        try:
+            return await self._write(partial(_append, self._blobs, lease, state_after(records), bodies, after))
+        except Unavailable as error:
+            raise parked(lease, error) from error
+
+    async def delete(self, session_id: str, *, tenant: str | None = None) -> None:
+        """Remove a session and the files that only it needs."""
+        blobs = await self._write(partial(_delete, session_id, tenant))
+        if blobs:  # only now that nothing can bring the records back; a crash in between leaves unused files
+            with CancelScope(shield=True):
+                await self._write(partial(_remove_unused, self._blobs, blobs))
+
+    async def read(self, session_id: str, *, after: int = 0, tenant: str | None = None) -> list[Record]:
+        """The records after number ``after``."""
+        return await self._read(partial(_records, self._blobs, session_id, after, tenant), not_found(session_id))
+
+    async def lookup(self, name: str, *, tenant: str | None = None) -> SessionInfo:
+        """The session that ``name`` means."""
+        return only(name, await self._read(partial(_named, plain_text(name), tenant), not_found(name)))
+
+    async def find(self, text: str = "", *, tenant: str | None = "", limit: int = 50) -> list[SessionInfo]:
+        """Sessions with ``text`` in them, the latest first."""
+        return await self._read(partial(_find, self._blobs, text, tenant, limit), [])
+
+    async def integrity(self) -> list[str]:
+        """What is wrong with the database and its files, for ``agentrt doctor``; empty if nothing is."""
+        return await self._read(partial(_integrity, self.path, self._blobs), [])
+
+    async def aclose(self) -> None:
+        """Write what is pending and close the database."""
+        self._closed = True
+        self._writer.stop()
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self._writer.join)
+
+    async def _write(self, work: Work[T]) -> T:
+        if self._closed:
+            raise JournalError(f"the store {self.path} is closed: open a new one")
+        return await self._writer.submit(work).outcome()
+
+    async def _read(self, work: Work[T], missing: T | JournalError) -> T:
+        return await to_thread.run_sync(self._read_now, work, missing)
+
+    def _read_now(self, work: Work[T], missing: T | JournalError) -> T:
+        if not self.path.exists():  # reading makes no database
+            if isinstance(missing, JournalError):
+                raise missing
+            return missing
+        try:
+            with closing(self._open()) as db:
+                return work(db)
+        except (sqlite3.Error, OSError) as error:
+            raise self._explain(error) from error
+
+
+def _create(
+    blobs: Blobs, info: SessionInfo, state: str, bodies: Sequence[tuple[str, bytes]], db: sqlite3.Connection
+) -> Lease:
+    if db.execute("SELECT 1 FROM sessions WHERE id = ?", (info.id,)).fetchone():
+        raise JournalError(f"there is a session {info.id!r} already: give the new one another id")
+    now, epoch = time.time(), first_epoch()
+    texts = map(plain_text, (info.title, info.engine, info.parent))
+    row = db.execute(
+        "INSERT INTO sessions (id, tenant, title, engine, parent, state, created, updated, records, epoch)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (info.id, info.tenant, *texts, state, now, now, len(bodies), epoch),
+    )
+    _insert(blobs, db, row.lastrowid or 0, 0, bodies)
+    return Lease(info.id, epoch)
+
+
+def _take(session_id: str, tenant: str | None, db: sqlite3.Connection) -> Lease:
+    number = _number(db, session_id, tenant)
+    db.execute("UPDATE sessions SET epoch = epoch + 1 WHERE number = ?", (number,))
+    return Lease(session_id, db.execute("SELECT epoch FROM sessions WHERE number = ?", (number,)).fetchone()[0])
+
+
+def _append(
+    blobs: Blobs,
+    lease: Lease,
+    state: str,
+    bodies: Sequence[tuple[str, bytes]],
+    after: int | None,
+    db: sqlite3.Connection,
+) -> int:
+    row = db.execute("SELECT number, epoch, records FROM sessions WHERE id = ?", (lease.session_id,)).fetchone()
+    if row is None:
+        raise not_found(lease.session_id)
+    number, epoch, records = row
+    if epoch != lease.epoch:
+        raise lost_lease(lease)
+    if after is not None and after != records:
+        if after > records:
+            raise forgotten(lease, after, records)
+        there = [body for _, body in _bodies(blobs, db, lease.session_id, number, after)]
+        bodies = bodies[len(bodies) - len(unwritten(lease, [body.decode() for _, body in bodies], after, there)) :]
+    if bodies:
+        last = records + len(bodies)
+        db.execute(
+            "UPDATE sessions SET records = ?, updated = ?, state = ? WHERE number = ?",
+            (last, time.time(), state, number),
+        )
+        _insert(blobs, db, number, records, bodies)
+    return int(records + len(bodies))
+
+
+def _insert(blobs: Blobs, db: sqlite3.Connection, number: int, after: int, bodies: Sequence[tuple[str, bytes]]) -> None:
+    """Write bodies behind record ``after``. Large ones are durable as files before anything refers to them."""
+    now = time.time()
+    rows = []
+    for seq, (kind, body) in enumerate(bodies, after + 1):
+        large = len(body) > INLINE_BYTES
+        blob = blobs.put(body) if large else None
+        rows.append((number, seq, now, kind, None if large else body.decode(), blob))
+    db.executemany("INSERT INTO records (session, seq, at, kind, body, blob) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def _delete(session_id: str, tenant: str | None, db: sqlite3.Connection) -> list[str]:
+    """Remove the rows; return the names of files that may not be needed any more."""
+    number = _number(db, session_id, tenant)
+    names = db.execute("SELECT DISTINCT blob FROM records WHERE session = ? AND blob IS NOT NULL", (number,)).fetchall()
+    db.execute("DELETE FROM records WHERE session = ?", (number,))
+    db.execute("DELETE FROM sessions WHERE number = ?", (number,))
+    return [name for (name,) in names]
+
+
+def _remove_unused(blobs: Blobs, names: Sequence[str], db: sqlite3.Connection) -> None:
+    """Remove the files that no record needs. The transaction keeps out other processes, which might just reuse one."""
+    for name in names:
+        if db.execute("SELECT 1 FROM records WHERE blob = ? LIMIT 1", (name,)).fetchone() is None:
+            blobs.remove(name)
+
+
+def _number(db: sqlite3.Connection, session_id: str, tenant: str | None) -> int:
+    row = db.execute(
+        "SELECT number FROM sessions WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)", (plain_text(session_id), tenant)
+    ).fetchone()
+    if row is None:
+        raise not_found(session_id)
+    return int(row[0])
+
+
+def _records(blobs: Blobs, session_id: str, after: int, tenant: str | None, db: sqlite3.Connection) -> list[Record]:
+    db.execute("BEGIN")  # one state of the database for both questions
+    number = _number(db, session_id, tenant)
+    records: list[Record] = []
+    for seq, body in _bodies(blobs, db, session_id, number, after):
+        if seq != after + len(records) + 1:
+            raise _damaged(session_id, after + len(records) + 1, "it is missing")
+        try:
+            records.append(load(body))
+        except ValueError as error:
+            raise _damaged(session_id, seq, str(error)) from error
+    return records
+
+
+def _bodies(blobs: Blobs, db: sqlite3.Connection, session_id: str, number: int, after: int) -> list[tuple[int, str]]:
+    rows = db.execute(
+        "SELECT seq, body, blob FROM records WHERE session = ? AND seq > ? ORDER BY seq", (number, after)
+    ).fetchall()
+    return [(seq, _body(blobs, session_id, seq, body, blob)) for seq, body, blob in rows]
+
+
+def _body(blobs: Blobs, session_id: str, seq: int, body: str | None, blob: str | None) -> str:
+    try:
+        return str(body) if blob is None else blobs.get(blob).decode()
+    except ValueError as error:
+        raise _damaged(session_id, seq, str(error)) from error
+
+
+def _damaged(session_id: str, seq: int, why: str) -> JournalError:
+    return JournalError(
+        f"record {seq} of session {session_id!r} is damaged: {why}. `agentrt doctor` checks the whole journal; "
+        "restore the file from a backup, or delete the session"
+    )
+
+
+def _named(name: str, tenant: str | None, db: sqlite3.Connection) -> list[SessionInfo]:
+    rows = db.execute(
+        f"SELECT {_INFO} FROM sessions WHERE (?2 IS NULL OR tenant = ?2) AND ?1 <> ''"
+        " AND (substr(id, 1, length(?1)) = ?1 OR substr(id, -length(?1)) = ?1)"
+        " ORDER BY id = ?1 DESC, updated DESC LIMIT 10",
+        (name, tenant),
+    ).fetchall()
+    return [SessionInfo(*row) for row in rows]
+
+
+def _find(blobs: Blobs, text: str, tenant: str | None, limit: int, db: sqlite3.Connection) -> list[SessionInfo]:
+    db.execute("BEGIN")
+    needle = Needle(text)
+    rows = db.execute(
+        f"SELECT number, {_INFO} FROM sessions WHERE ?1 IS NULL OR tenant = ?1 ORDER BY updated DESC, number DESC",
+        (tenant,),
+    )
+    found: list[SessionInfo] = []
+    for number, *columns in rows:
+        if len(found) >= limit:
+            break
+        info = SessionInfo(*columns)
+        if not text or needle.within((info.id, info.title)) or _holds(blobs, needle, info.id, number, db):
+            found.append(info)
+    return found
+
+
+def _holds(blobs: Blobs, needle: Needle, session_id: str, number: int, db: sqlite3.Connection) -> bool:
+    """Whether a text that people read in the session has the needle."""
+    patterns = needle.patterns()
+    like = " OR ".join(["body LIKE ? ESCAPE '!'"] * len(patterns))
+    kinds = ", ".join(f"'{kind}'" for kind in SHOWN_KINDS)
+    rows = db.execute(
+        f"SELECT seq, body, blob FROM records WHERE session = ? AND kind IN ({kinds}) AND (blob IS NOT NULL OR {like})",
+        (number, *patterns),
+    )
+    for seq, body, blob in rows:
+        try:
+            record = load(_body(blobs, session_id, seq, body, blob))
+        except (ValueError, JournalError):
+            continue  # a damaged record is for whoever reads the session, not for one who looks for another
+        if needle.within(shown(record)):
+            return True
+    return False
+
+
+def _integrity(path: Path, blobs: Blobs, db: sqlite3.Connection) -> list[str]:
+    problems = schema.integrity(path)
+    names = db.execute(
+        "SELECT id, seq, blob FROM records JOIN sessions ON number = session WHERE blob IS NOT NULL"
+    ).fetchall()
+    for session_id, seq, blob in names:
+        try:
+            blobs.get(blob)
+        except ValueError as error:
+            problems.append(f"record {seq} of session {session_id!r}: {error}")
+    return problems
+
+
+def _explain(path: Path, error: Exception) -> JournalError:
+    """What went wrong with the database at ``path``, and what to do."""
+    if not isinstance(error, sqlite3.Error | OSError):
+        return JournalError(f"this can't be written to the journal {path}: {error}")
+    why, advice = str(error), "set it right"
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
+        why, advice = "the disk is full", "free some megabytes"
+    elif code == sqlite3.SQLITE_BUSY:
+        why, advice = "another process keeps it locked", "end that process"
+    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        why, advice = f"it is damaged ({error})", "see `agentrt doctor`, or restore it from a backup"
+    elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        why, advice = f"{error}", "see who may write to its folder"
+    elif code == sqlite3.SQLITE_IOERR:
+        why, advice = f"the disk failed ({error})", "see what the system's log says about the disk"
+    return Unavailable(f"the journal {path} can't be used: {why}. Nothing that was acknowledged is lost: {advice}")

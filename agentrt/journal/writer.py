@@ -1,0 +1,174 @@
+"""The one thread that writes to a database: what waits at the same time goes in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, Generic, TypeVar
+
+from anyio import Event
+from anyio.lowlevel import current_token
+
+from agentrt.journal.store import JournalError
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+"""Runs inside a transaction. May raise :class:`JournalError`, but only before it has changed anything."""
+
+Soon = Callable[[Callable[[], object]], object]
+"""How another thread has something run in an event loop."""
+
+MAX_GROUP = 256
+
+
+class Ticket(Generic[T]):
+    """A piece of work that waits for the writer, and how it went."""
+
+    def __init__(self, work: Work[T]) -> None:
+        self.work: Work[T] | None = work
+        self.soon = _soon()
+        self._done = Event()
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    async def outcome(self) -> T:
+        """Wait until the work is durable and return what it returned, or raise what it raised.
+
+        Cancelling the wait does not take the work back: it is done or not, wholly, and nobody has heard.
+        """
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # T may be None itself
+
+    def run(self, db: sqlite3.Connection) -> None:
+        """Do the work; a :class:`JournalError` is its outcome."""
+        assert self.work is not None, "a ticket is settled once"
+        self._error = None
+        try:
+            self._value = self.work(db)
+        except JournalError as error:
+            self._error = error
+
+    def settle(self, error: BaseException | None) -> None:
+        """The work is durable, or failed for ``error``; :meth:`wake` says so to whoever waits."""
+        self.work = None
+        if error is not None:
+            self._error = error
+
+    def wake(self) -> None:
+        """Let whoever waits go on; in the event loop that it waits in."""
+        self._done.set()
+
+
+def _soon() -> Soon:
+    native: Any = current_token().native_token
+    soon: Soon
+    soon = native.call_soon_threadsafe if hasattr(native, "call_soon_threadsafe") else native.run_sync_soon
+    return soon
+
+
+def _wake(tickets: Sequence[Ticket[Any]]) -> None:
+    for ticket in tickets:
+        ticket.wake()
+
+
+class Writer:
+    """Runs tickets in order, as many in a transaction as wait. The thread starts with the first one.
+
+    ``open_database`` is called in the thread, again after an error. ``explain`` makes an error one that says
+    what to do.
+    """
+
+    def __init__(
+        self, open_database: Callable[[], sqlite3.Connection], explain: Callable[[Exception], Exception]
+    ) -> None:
+        self._open = open_database
+        self._explain = explain
+        self._queue: SimpleQueue[Ticket[Any] | None] = SimpleQueue()
+        self._starting = Lock()
+        self._thread: Thread | None = None
+        self._db: sqlite3.Connection | None = None
+
+    def submit(self, work: Work[T]) -> Ticket[T]:
+        """Queue a piece of work. Does not block."""
+        with self._starting:
+            if self._thread is None:
+                # a daemon: a program that forgets to close must still end, and what was acknowledged is durable
+                self._thread = Thread(target=self._serve, name="agentrt-journal", daemon=True)
+                self._thread.start()
+        ticket = Ticket(work)
+        self._queue.put(ticket)
+        return ticket
+
+    def stop(self) -> None:
+        """End the thread when it has done what is queued. Does not wait."""
+        self._queue.put(None)
+
+    def join(self) -> None:
+        """Wait until the thread has ended and the database is closed."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _serve(self) -> None:
+        while self._serve_group():
+            pass
+        self._close()
+
+    def _serve_group(self) -> bool:
+        """Take what waits and settle it. Its own function, so that an idle thread keeps no ticket alive."""
+        first = self._queue.get()
+        group = [] if first is None else [first]
+        more = first is not None
+        while more and len(group) < MAX_GROUP:
+            try:
+                ticket = self._queue.get_nowait()
+            except Empty:
+                break
+            if ticket is None:
+                more = False
+            else:
+                group.append(ticket)
+        if group:
+            self._settle(group)
+        return more
+
+    def _settle(self, group: Sequence[Ticket[Any]]) -> None:
+        error = self._commit(group)
+        if error is not None and len(group) > 1:  # one may have spoiled it for all: each by itself
+            for ticket in group:
+                self._settle([ticket])
+            return
+        waiting: dict[Soon, list[Ticket[Any]]] = {}
+        for ticket in group:
+            ticket.settle(error)
+            waiting.setdefault(ticket.soon, []).append(ticket)
+        for soon, tickets in waiting.items():
+            with suppress(RuntimeError):  # the event loop is gone, and with it whoever waited
+                soon(partial(_wake, tickets))
+
+    def _commit(self, group: Sequence[Ticket[Any]]) -> Exception | None:
+        try:
+            db = self._db = self._db or self._open()
+            db.execute("BEGIN IMMEDIATE")
+            for ticket in group:
+                ticket.run(db)
+            db.execute("COMMIT")
+        except JournalError as error:
+            self._close()
+            return error
+        except Exception as error:  # noqa: BLE001 - the disk's faults, and those of what is to be written
+            self._close()
+            return self._explain(error)
+        return None
+
+    def _close(self) -> None:
+        """Close the database, which rolls back what is open; the next ticket finds it as it was before."""
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(sqlite3.Error):
+                db.close()
