@@ -1,16 +1,17 @@
-"""Toolsets made of toolsets: wrap one, prefix or filter its tools, combine several."""
+"""Toolsets made of toolsets: wrap one, prefix, filter or classify its tools, combine several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from types import TracebackType
-from typing import Self
+from typing import Self, get_args
 
-from agentrt.errors import ToolsetError
-from agentrt.toolset import Progress, Toolset, outcome
-from agentrt.types import CheckedCall, ToolResult, ToolSpec
+from agentrt.errors import ConfigError, ToolsetError
+from agentrt.toolset import Outcome, Progress, Toolset, outcome
+from agentrt.types import CheckedCall, Effect, ToolResult, ToolSpec
 
 
 class Wrapper:
@@ -45,7 +46,7 @@ class Wrapper:
         """Run the call in the inner toolset."""
         return await self.inner.call(call, progress)
 
-    async def outcome(self, call: CheckedCall) -> ToolResult | None:
+    async def outcome(self, call: CheckedCall) -> Outcome:
         """Ask the inner toolset what came of the call."""
         return await outcome(self.inner, call)
 
@@ -65,10 +66,10 @@ class Prefixed(Wrapper):
         """Run the call under its inner name."""
         return replace(await self.inner.call(self._inner(call), progress), name=call.name)
 
-    async def outcome(self, call: CheckedCall) -> ToolResult | None:
+    async def outcome(self, call: CheckedCall) -> Outcome:
         """Ask under its inner name what came of the call."""
         found = await outcome(self.inner, self._inner(call))
-        return found and replace(found, name=call.name)
+        return replace(found, name=call.name) if isinstance(found, ToolResult) else found
 
     def _inner(self, call: CheckedCall) -> CheckedCall:
         return replace(call, name=call.name.removeprefix(self.prefix))
@@ -84,6 +85,33 @@ class Filtered(Wrapper):
     def change(self, specs: Sequence[ToolSpec]) -> Sequence[ToolSpec]:
         """The tools that pass."""
         return tuple(spec for spec in specs if self.keep(spec))
+
+
+class Classified(Wrapper):
+    """The inner tools in the classes that the operator gives them, whatever their source says of them.
+
+    ``classes`` are by name or pattern (``*``, ``?``, ``[...]``; small and capital letters differ); the first that
+    fits counts, and a tool that none fits stays as it is.
+
+    :raises ConfigError: if a class is not one of the three.
+    """
+
+    def __init__(self, inner: Toolset, classes: Mapping[str, Effect]) -> None:
+        super().__init__(inner)
+        self.classes = dict(classes)
+        for pattern, effect in self.classes.items():
+            if effect not in get_args(Effect):
+                raise ConfigError(f"tools {pattern!r}: {effect!r} is no class of effects; known: {get_args(Effect)}")
+
+    def change(self, specs: Sequence[ToolSpec]) -> Sequence[ToolSpec]:
+        """The tools with the promises that their class makes."""
+        return tuple(self._classified(spec) for spec in specs)
+
+    def _classified(self, spec: ToolSpec) -> ToolSpec:
+        effect = next((effect for pattern, effect in self.classes.items() if fnmatchcase(spec.name, pattern)), None)
+        if effect is None:
+            return spec
+        return replace(spec, read_only=effect == "read", idempotent=effect != "unsafe")
 
 
 class Combined:
@@ -139,8 +167,11 @@ class Combined:
 
     async def call(self, call: CheckedCall, progress: Progress) -> ToolResult:
         """Run the call in the toolset that offers it."""
-        return await self._owners[call.name].call(call, progress)
+        owner = self._owners.get(call.name)
+        if owner is None:
+            return ToolResult(call.id, call.name, f"{call.name} is no longer offered.", error=True)
+        return await owner.call(call, progress)
 
-    async def outcome(self, call: CheckedCall) -> ToolResult | None:
+    async def outcome(self, call: CheckedCall) -> Outcome:
         """Ask the toolset that offers the tool what came of the call."""
-        return await outcome(self._owners[call.name], call)
+        return await outcome(self._owners.get(call.name), call)

@@ -14,7 +14,7 @@ from anyio import Path as AsyncPath
 
 from agentrt.combine import Wrapper
 from agentrt.errors import ToolsetError
-from agentrt.toolset import Progress, Toolset
+from agentrt.toolset import Outcome, Progress, Toolset
 from agentrt.types import CheckedCall, ToolResult, ToolSpec
 
 PAGE_CHARS = 8_000
@@ -78,6 +78,13 @@ class Spill(Wrapper):
             return await self._read(call)
         result = await self.inner.call(call, progress)
         return result if len(result.text) <= self.limit_chars else await self._spill(result)
+
+    async def outcome(self, call: CheckedCall) -> Outcome:
+        """Ask the inner toolset what came of the call; spill that if it is too long."""
+        found = await super().outcome(call)
+        if isinstance(found, ToolResult) and len(found.text) > self.limit_chars:
+            return await self._spill(found)
+        return found
 
     async def _spill(self, result: ToolResult) -> ToolResult:
         head = self.limit_chars - self.limit_chars // 4

@@ -13,26 +13,29 @@ class OpenTurn:
     """A turn that was answered but never closed, because the process died.
 
     ``keys`` are the idempotency keys of the calls that were meant to run, by call id; ``in_flight`` are the
-    calls that had been handed to their tool and whose effect, if repeated, would be a second one.
+    calls that may have been handed to their tool and whose effect, if repeated, would be a second one.
+    ``repeatable`` are those handed over which, by their class at the time, may be repeated.
     """
 
     answer: Assistant
     keys: Mapping[str, str] = field(default_factory=dict)
     in_flight: frozenset[str] = frozenset()
+    repeatable: frozenset[str] = frozenset()
     results: Mapping[str, ToolResult] = field(default_factory=dict)
 
 
 class Conversation:
     """What the loop tells of a run as it happens. :class:`agentrt.journal.Session` writes it down first.
 
-    The order within a turn: ``intend``, then ``start`` and ``land`` for each call, then ``close``.
+    The order within a turn: ``intend``, then ``start`` and ``land`` for each call, then ``close``. A turn that
+    a crash left open is taken up with ``doubt`` or ``clear`` for each call in flight.
     """
 
     def __init__(self, transcript: Transcript | None = None, open_turn: OpenTurn | None = None) -> None:
         self.transcript = Transcript() if transcript is None else transcript
         self.open_turn = open_turn
 
-    def key(self, call_id: str) -> str:
+    def key(self, call: CheckedCall) -> str:
         """The idempotency key of a call, the same after any crash; empty if nothing outlives the process."""
         return ""
 
@@ -59,6 +62,12 @@ class Conversation:
 
     async def doubt(self, result: ToolResult, *, reconciled: bool) -> None:
         """A call that was in flight at a crash has an outcome: found out afterwards, or unknown for good."""
+
+    async def clear(self, call: CheckedCall) -> None:
+        """A call that was in flight at a crash is known to have done nothing: it is to run now."""
+
+    async def call_off(self, results: Sequence[ToolResult]) -> None:
+        """The run was cancelled before these calls started, so they must not run later either."""
 
     def close(self, answer: Assistant, results: Sequence[ToolResult]) -> None:
         """The turn is whole. Does not wait: the next durable step takes it along."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
+from anyio import CancelScope
 from anyio import Event as Flag
-from anyio import move_on_after
 from anyio.abc import TaskGroup
 
+from agentrt.attempt import attempt, inquire
 from agentrt.contract import Gate, Passed
 from agentrt.conversation import Conversation, OpenTurn
 from agentrt.events import CallFinished, CallProgress, CallRejected, CallRepaired, CallStarted, Emit
-from agentrt.toolset import Toolset, outcome
-from agentrt.types import Assistant, CheckedCall, ToolCall, ToolResult, Transcript
+from agentrt.toolset import NOT_RUN, Toolset
+from agentrt.types import Assistant, CheckedCall, ToolCall, ToolResult, ToolSpec, Transcript
 
 Permit = Callable[[CheckedCall, Transcript], Awaitable[str | None]]
 """Decides whether a checked call may run: ``None`` lets it, a text refuses it and tells the model why."""
@@ -22,13 +24,15 @@ Permit = Callable[[CheckedCall, Transcript], Awaitable[str | None]]
 
 @dataclass(slots=True)
 class _Job:
-    """A call on its way: started at most once, with a result in the end."""
+    """A call on its way: started at most once, ``sent`` when its tool has it, with a result in the end."""
 
     call: ToolCall
     checked: CheckedCall | None = None
     started: bool = False
+    sent: bool = False
     result: ToolResult | None = None
     done: Flag = field(default_factory=Flag)
+    scope: CancelScope = field(default_factory=CancelScope)
 
     @property
     def reads(self) -> bool:
@@ -56,14 +60,15 @@ class Dispatch:
     _whole: bool = False
     _jobs: dict[str, _Job] = field(default_factory=dict)
 
-    async def offer(self, call: ToolCall, before: list[str]) -> None:
+    async def offer(self, call: ToolCall, before: Iterable[str]) -> None:
         """Start a call whose JSON has closed if it, and all calls ``before`` it (their tools' names), only read."""
-        specs = [self.gate.spec(name) for name in (*before, call.name)]
-        full = self.calls_left is not None and len(before) >= self.calls_left
-        if full or any(spec is None or not spec.read_only for spec in specs):
-            return
-        job = self._jobs[call.id] = await self._admit(call)
-        if job.result is None:
+        for place, name in enumerate(chain(before, (call.name,)), 1):
+            spec = self.gate.spec(name)
+            if spec is None or not spec.read_only or (self.calls_left is not None and place > self.calls_left):
+                return
+        verdict = self.gate.check(call)
+        if isinstance(verdict, Passed):  # what does not pass yet is judged again when the answer is whole
+            job = self._jobs[call.id] = _Job(call, await self._pass(call, verdict))
             self._start(job, eager=True)
 
     async def settle(self, answer: Assistant) -> tuple[ToolResult, ...]:
@@ -78,29 +83,44 @@ class Dispatch:
     async def recover(self, turn: OpenTurn) -> tuple[ToolResult, ...]:
         """Finish a turn that a crash left open: run again what is safe to repeat, look into what is not.
 
-        A call that never started runs now; one that was in flight and may have had its effect never does.
+        A call that never started runs now; one that was in flight and may have had its effect never does. What
+        is safe to repeat must have been so when it ran, and be so still.
         """
         self._whole = True
         for call in turn.answer.calls:
-            if call.id in turn.results:
-                self._jobs[call.id] = _Job(call, result=turn.results[call.id])
-                continue
-            job = self._jobs[call.id] = await self._admit(call, turn.keys.get(call.id))
-            if call.id in turn.in_flight:
-                job.result = await self._outcome(job)
+            spec = self.gate.spec(call.name)
+            sent = call.id in turn.in_flight or (call.id in turn.repeatable and not _repeatable(spec))
+            self._jobs[call.id] = _Job(call, sent=sent, result=turn.results.get(call.id))
+        for job in self._jobs.values():
+            if job.result is None:
+                await self._take_up(job, turn.keys.get(job.call.id))
         return await self._run_all(turn.answer, list(self._jobs.values()))
 
-    async def _outcome(self, job: _Job) -> ToolResult:
-        """What came of a call that was in flight, or that nobody knows."""
-        found = await outcome(self.toolset, job.checked) if job.checked else None
-        unknown = (
-            f"{job.call.name} was running when the process died, and whether it took effect is unknown. "
-            "It was not repeated. Find out what happened before you call it again."
-        )
-        result = found or _failed(job.call, unknown)
-        await self.conversation.doubt(result, reconciled=found is not None)
-        await self.emit(CallFinished(result, 0.0))
-        return result
+    async def _take_up(self, job: _Job, key: str | None) -> None:
+        """Make a call that a crash left without a result ready to run, or give it the result that it has."""
+        verdict = self.gate.check(job.call)
+        if isinstance(verdict, Passed):
+            job.checked = await self._pass(job.call, verdict, key)
+            found = await inquire(job.checked, self.toolset, self.gate, self.call_seconds) if job.sent else NOT_RUN
+        else:
+            found = verdict.reason
+        if isinstance(found, str) and not job.sent:
+            await self._reject(job, found)
+        elif found is not NOT_RUN:
+            job.result = found if isinstance(found, ToolResult) else _in_doubt(job.call, found)
+            await self.conversation.doubt(job.result, reconciled=isinstance(found, ToolResult))
+            await self.emit(CallFinished(job.result, 0.0))
+        elif job.sent and job.checked:
+            job.sent = False
+            await self.conversation.clear(job.checked)
+
+    async def call_off(self) -> None:
+        """The run is cancelled. What has not started gets its result for good, so that no resume starts it."""
+        waiting = [job for job in self._jobs.values() if job.result is None and not job.sent] if self._whole else []
+        for job in waiting:
+            job.result = _result(job)
+        if waiting:
+            await self.conversation.call_off([_result(job) for job in waiting])
 
     async def _run_all(self, answer: Assistant, jobs: list[_Job]) -> tuple[ToolResult, ...]:
         running: list[_Job] = []
@@ -121,55 +141,71 @@ class Dispatch:
 
     async def _final(self, call: ToolCall) -> _Job:
         """The job for a call as it stands in the whole answer: the eager one, unless the model wrote on."""
-        job = self._jobs.get(call.id)
-        if job is None or job.call != call:
-            job = self._jobs[call.id] = await self._admit(call)
+        early = self._jobs.get(call.id)
+        if early is not None and early.call == call:
+            return early
+        job = await self._admit(call)
+        if early is not None and early.checked == job.checked:
+            early.call = call
+            return early
+        if early is not None:
+            early.scope.cancel()
+        self._jobs[call.id] = job
         return job
 
-    def results(self, answer: Assistant, *, missing: str = "") -> tuple[ToolResult, ...]:
-        """The results in call order; a call without one gets ``missing`` as its error."""
-        jobs = (self._jobs.get(call.id) or _Job(call) for call in answer.calls)
-        return tuple(job.result or _failed(job.call, missing) for job in jobs)
-
-    async def reject(self, answer: Assistant, reason: str) -> tuple[ToolResult, ...]:
-        """Answer every call of an answer that must not run with ``reason``."""
-        for call in answer.calls:
-            await self.emit(CallRejected(call, reason))
-        return tuple(_failed(call, f"{call.name} was not run: {reason}") for call in answer.calls)
+    def results(self, answer: Assistant) -> tuple[ToolResult, ...]:
+        """The results in call order; a call without one gets an error that says whether it may have run."""
+        return tuple(_result(self._jobs.get(call.id) or _Job(call)) for call in answer.calls)
 
     def _start(self, job: _Job, *, eager: bool) -> None:
         if not job.started:
             job.started = True
             self.group.start_soon(self._run, job, eager)
 
-    async def _admit(self, call: ToolCall, key: str | None = None) -> _Job:
+    async def _admit(self, call: ToolCall) -> _Job:
         """Take the call through the gate; a rejected one has its result at once."""
-        job = _Job(call)
         verdict = self.gate.check(call)
         if isinstance(verdict, Passed):
-            key = key or self.conversation.key(call.id)
-            job.checked = replace(verdict.call, key=key) if key else verdict.call
-            for repair in verdict.repairs:
-                await self.emit(CallRepaired(call, repair.rule, repair.before, repair.after))
-        else:
-            self.rejected.add(call.id)
-            await self._refuse(job, verdict.reason)
+            return _Job(call, await self._pass(call, verdict))
+        job = _Job(call)
+        await self._reject(job, verdict.reason)
         return job
 
+    async def _pass(self, call: ToolCall, verdict: Passed, key: str | None = None) -> CheckedCall:
+        for repair in verdict.repairs:
+            await self.emit(CallRepaired(call, repair.rule, repair.before, repair.after))
+        key = key or self.conversation.key(verdict.call)
+        return replace(verdict.call, key=key) if key else verdict.call
+
+    async def _reject(self, job: _Job, reason: str) -> None:
+        self.rejected.add(job.call.id)
+        await self._refuse(job, reason)
+
     async def _refuse(self, job: _Job, reason: str) -> None:
-        await self._land(job, _failed(job.call, reason))
+        await self._land(job, failed(job.call, reason))
         await self.emit(CallRejected(job.call, reason))
 
     async def _land(self, job: _Job, result: ToolResult) -> None:
         """Keep the result; one that lands while the model still decodes is told with the whole answer."""
         job.result = result
-        if self._whole:
+        if self._whole and self._jobs.get(job.call.id) is job:  # and not one that the model wrote on after
             await self.conversation.land(result)
-        job.done.set()
 
     async def _run(self, job: _Job, eager: bool) -> None:
+        job.started = True
+        try:
+            with job.scope:
+                await self._permitted(job, eager)
+        finally:
+            job.done.set()
+
+    async def _permitted(self, job: _Job, eager: bool) -> None:
         checked = job.checked
         assert checked is not None, "only calls that passed the gate are run"
+
+        async def progress(done: float, total: float | None, message: str) -> None:
+            await self.emit(CallProgress(checked.id, done, total, message))
+
         refusal = await self.permit(checked, self.conversation.transcript) if self.permit else None
         if refusal is not None:
             await self._refuse(job, refusal)
@@ -178,32 +214,40 @@ class Dispatch:
             await self.conversation.start(checked)
         await self.emit(CallStarted(job.call, checked.spec.source, eager))
         start = time.perf_counter()
-        result = await self._call(checked)
-        wrong = self.gate.check_output(result, checked.name)
-        if wrong is not None:
-            result = replace(result, text=f"{wrong}\nIts answer was: {result.text}", error=True)
+        job.sent = True
+        result = await attempt(checked, self.toolset, self.gate, self.call_seconds, progress)
         seconds = time.perf_counter() - start
         await self._land(job, result)
         await self.emit(CallFinished(result, seconds))
 
-    async def _call(self, checked: CheckedCall) -> ToolResult:
-        async def progress(done: float, total: float | None, message: str) -> None:
-            await self.emit(CallProgress(checked.id, done, total, message))
 
-        with move_on_after(self.call_seconds):
-            try:
-                return await self.toolset.call(checked, progress)
-            except Exception as error:  # noqa: BLE001 - a tool is foreign code: its fault is text for the model
-                text = f"{checked.name} failed: {type(error).__name__}: {error}"
-                return ToolResult(checked.id, checked.name, text, error=True, details=repr(error))
-        text = f"{checked.name} did not answer within {self.call_seconds:g} s and was cancelled; its effect is unknown."
-        return ToolResult(checked.id, checked.name, text, error=True)
-
-
-async def _all_done(jobs: list[_Job]) -> None:
+async def _all_done(jobs: Iterable[_Job]) -> None:
     for job in jobs:
         await job.done.wait()
 
 
-def _failed(call: ToolCall, reason: str) -> ToolResult:
+def _result(job: _Job) -> ToolResult:
+    if job.result is not None:
+        return job.result
+    name = job.call.name
+    if job.sent:
+        unknown = "" if job.reads else "; whether it took effect is unknown"
+        return failed(job.call, f"{name} was interrupted before it answered{unknown}.")
+    return failed(job.call, f"{name} was not run: the run was interrupted first.")
+
+
+def failed(call: ToolCall, reason: str) -> ToolResult:
+    """The result of a call that came to nothing."""
     return ToolResult(call.id, call.name, reason, error=True)
+
+
+def _in_doubt(call: ToolCall, why: str) -> ToolResult:
+    unknown = (
+        f"{call.name} was running when its run broke off, and whether it took effect is unknown. "
+        "It was not repeated. Find out what happened before you call it again."
+    )
+    return replace(failed(call, unknown), details=why)
+
+
+def _repeatable(spec: ToolSpec | None) -> bool:
+    return spec is not None and (spec.read_only or spec.idempotent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -114,9 +114,9 @@ class _OpenCall:
         start, self._escaping = int(self._escaping), False
         for match in _MARK.finditer(fragment, start):
             mark = match.group()
+            self._escaping = mark == "\\"  # the end of the fragment: what it escapes is still to come
             if self._in_string:
                 self._in_string = mark != '"'
-                self._escaping = mark == "\\"
             elif mark == '"':
                 self._in_string = True
             elif mark in _DEPTH:
@@ -172,16 +172,22 @@ class Assembler:
     def _own(self, call_id: str) -> str:
         """``call_id`` if it is free, else a fresh one."""
         free = call_id
-        number = self._transcript.calls
+        number = self._transcript.calls + len(self._ids)
         while not free or free in self._ids or self._transcript.knows(free):
             number += 1
             free = f"{call_id or 'call'}_{number}"
         self._ids.add(free)
         return free
 
-    def names_before(self, index: int) -> list[str]:
-        """The tool names of the calls with a smaller index, empty where a name has not come yet."""
-        return [call.name for at, call in self._calls.items() if at < index]
+    def names_before(self, index: int) -> Iterator[str]:
+        """The tool names of the calls with a smaller index, empty where a call or its name has not come yet."""
+        before = 0
+        for at, call in self._calls.items():
+            if at < index:
+                before += 1
+                yield call.name
+        if before < index:
+            yield ""
 
     def answer(self) -> Assistant:
         """The answer as far as it has come; ``finish`` is ``cut`` until :class:`Finished` was fed."""

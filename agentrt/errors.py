@@ -45,12 +45,16 @@ class EngineRefused(EngineError):
 
 @asynccontextmanager
 async def lone_errors() -> AsyncIterator[TaskGroup]:
-    """A task group out of which a single error comes as itself and not inside an exception group."""
+    """A task group out of which a single error comes as itself and not inside an exception group.
+
+    Of several that agentrt raised on purpose only the first comes: the others met with the same trouble (a full
+    disk, a lost lease) while the group was ending.
+    """
     try:
         async with create_task_group() as group:
             yield group
     except BaseExceptionGroup as errors:
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
+        if len(errors.exceptions) > 1 and not all(isinstance(error, AgentrtError) for error in errors.exceptions):
+            raise
+        error = errors.exceptions[0]
         raise error from error.__cause__

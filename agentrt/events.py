@@ -125,6 +125,7 @@ Event = (
     | Nudged
     | RunFinished
 )
+"""Everything that can happen in a run; a ``match`` that covers it covers all."""
 
 Emit = Callable[[Event], Awaitable[None]]
 """Where a run sends its events. It may wait (a slow reader slows the run) but must not raise."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from types import MethodType, TracebackType
+from types import FunctionType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from agentrt.toolset import Progress
+from agentrt.toolset import Outcome, Progress
 from agentrt.types import CheckedCall, ToolResult, ToolSpec
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Function:
     read_only: bool = False
     idempotent: bool = False
     repair: bool = True
+    verify: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, without the gate."""
@@ -33,7 +34,10 @@ class Function:
 
     def __get__(self, instance: object, owner: type | None = None) -> Function:
         """A method decorated in its class, bound to the instance that it is looked up on."""
-        return self if instance is None else replace(self, call=MethodType(self.call, instance))
+        if instance is None:
+            return self
+        verify = MethodType(self.verify, instance) if isinstance(self.verify, FunctionType) else self.verify
+        return replace(self, call=MethodType(self.call, instance), verify=verify)
 
     def spec(self) -> ToolSpec:
         """The tool as it is offered to a model.
@@ -47,7 +51,12 @@ class Function:
 def tool(function: Callable[..., Any]) -> Function: ...
 @overload
 def tool(
-    *, name: str = "", read_only: bool = False, idempotent: bool = False, repair: bool = True
+    *,
+    name: str = "",
+    read_only: bool = False,
+    idempotent: bool = False,
+    repair: bool = True,
+    verify: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Function]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -56,6 +65,7 @@ def tool(
     read_only: bool = False,
     idempotent: bool = False,
     repair: bool = True,
+    verify: Callable[..., Any] | None = None,
 ) -> Function | Callable[[Callable[..., Any]], Function]:
     """Make a tool of a typed function, sync (it runs in a thread) or async.
 
@@ -63,10 +73,15 @@ def tool(
     ``idempotent`` that doing it twice is as doing it once; ``repair=False`` switches the gate's repairs off.
     A parameter annotated :data:`agentrt.Progress` receives a callback to report progress, to be awaited in an
     async function and called in a plain one. A generator's items are gathered into one list.
+    One annotated :data:`agentrt.Key` receives the call's idempotency key.
+
+    ``verify(key, **arguments)``, sync or async, is asked after a crash what came of a call that was in flight.
+    It returns what the tool itself would have, :data:`agentrt.NOT_RUN` if the call certainly had no effect
+    (it then runs), or ``None`` if nobody can tell. In a class it is a method, as the tool is.
     """
 
     def wrap(call: Callable[..., Any]) -> Function:
-        return Function(call, name, read_only, idempotent, repair)
+        return Function(call, name, read_only, idempotent, repair, verify)
 
     return wrap if function is None else wrap(function)
 
@@ -103,3 +118,7 @@ class Local:
     async def call(self, call: CheckedCall, progress: Progress) -> ToolResult:
         """Run the function; what it raises is left to the caller, who makes it the model's to read."""
         return await self._bound[call.name].run(call, progress)
+
+    async def outcome(self, call: CheckedCall) -> Outcome:
+        """Ask the function's ``verify``, if it has one, what came of the call."""
+        return await self._bound[call.name].outcome(call)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from anyio import create_memory_object_stream, move_on_after
+from anyio import create_memory_object_stream, get_cancelled_exc_class, move_on_after
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
@@ -19,45 +18,30 @@ from agentrt.combine import Combined
 from agentrt.context import Spill
 from agentrt.contract import Gate
 from agentrt.conversation import Conversation
-from agentrt.dispatch import Dispatch, Permit
+from agentrt.dispatch import Dispatch, Permit, failed
 from agentrt.engine import Assembler, Engine, Finished, Request, Retrying
-from agentrt.errors import EngineError, lone_errors
-from agentrt.events import Emit, Event, Nudged, RunFinished, RunStarted, ToolRefused, TurnFinished, TurnStarted, nowhere
+from agentrt.errors import ConfigError, EngineError, lone_errors
+from agentrt.events import (
+    CallRejected,
+    Emit,
+    Event,
+    Nudged,
+    RunFinished,
+    RunStarted,
+    ToolRefused,
+    TurnFinished,
+    TurnStarted,
+    nowhere,
+)
 from agentrt.function import Function, Local
+from agentrt.limits import Limits as Limits
+from agentrt.limits import Reason as Reason
+from agentrt.limits import Watch
 from agentrt.plugins import engine_from
 from agentrt.toolset import Toolset
-from agentrt.types import Assistant, ToolCall, ToolResult, Transcript, Usage, User
-
-Reason = Literal[
-    "done", "turns", "calls", "tokens", "cost", "time", "identical_calls", "invalid_calls",
-    "length", "content_filter", "cut", "empty",
-]  # fmt: skip
-"""Why a run ended. ``done``: the model answered in words. The rest: a limit, or an answer that never came whole."""
+from agentrt.types import Assistant, ToolResult, Transcript, Usage, User
 
 Tool = Toolset | Function | Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a run may use; ``None`` lifts a limit. Reaching one ends the run as a value, never as an exception.
-
-    ``tokens`` counts prompt and completion over all turns, ``cost`` is in US dollars (where prices are
-    known), ``seconds`` is the run's wall time and ``call_seconds`` that of one call. ``identical_calls``
-    equal calls with equal results end the run (the model is told at half of that). ``rejected_turns`` are
-    turns in a row in which no call passed the gate. ``retries`` are repeated asks after an answer that was
-    cut or empty. A result longer than ``result_chars`` is spilled to a file.
-    """
-
-    turns: int | None = 50
-    calls: int | None = 100
-    tokens: int | None = 5_000_000
-    cost: float | None = 10.0
-    seconds: float | None = 1800.0
-    call_seconds: float = 600.0
-    identical_calls: int | None = 5
-    rejected_turns: int | None = 5
-    retries: int = 2
-    result_chars: int = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +88,7 @@ class Agent:
         self.toolset: Toolset = Spill(Combined(_toolsets(tools)), self.limits.result_chars, files)
         self.engine: Engine | None = None if isinstance(engine, str) else engine
         self._open: AsyncExitStack | None = None
+        self._lone_run = False  # a run opened the tools for itself and will close them
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -135,14 +120,21 @@ class Agent:
         (:class:`agentrt.journal.Session`) does so over the end of the process; without a prompt (``None``)
         what was interrupted is taken up where it was.
 
+        :raises ConfigError: if another run of this agent is going on and the agent was not opened for both.
         :raises EngineError: if the engine can't be asked; the transcript has every turn before that.
         :raises ToolsetError: if a source of tools can't be opened.
         """
         talk = session or Conversation(transcript)
+        if self._lone_run:
+            raise ConfigError("the agent is in the middle of a run; open it first (`async with agent:`) to share it")
         async with AsyncExitStack() as stack:
             if self._open is None:
+                self._lone_run = True
+                stack.callback(setattr, self, "_lone_run", False)
                 await stack.enter_async_context(self)
-            return await _Run(self, talk, emit).drive(User(prompt) if isinstance(prompt, str) else prompt)
+            return await _Run(self, talk, emit, Watch(self.limits)).drive(
+                User(prompt) if isinstance(prompt, str) else prompt
+            )
 
     @asynccontextmanager
     async def stream(
@@ -183,66 +175,77 @@ def _toolsets(tools: Iterable[Tool]) -> list[Toolset]:
 
 @dataclass(slots=True)
 class _Run:
-    """One run: the loop and what it has used so far."""
+    """One run: the loop and what it has used so far. ``unclosed`` is an answer whose calls are being run."""
 
     agent: Agent
     talk: Conversation
     emit: Emit
-    turns: int = 0
-    calls: int = 0
-    usage: Usage = field(default_factory=Usage)
+    watch: Watch
     text: str = ""
     gate: Gate = field(default_factory=lambda: Gate(()))
     offered: object = None
-    spoiled: int = 0
-    rejected_turns: int = 0
-    recent: deque[tuple[str, str, str]] = field(default_factory=deque)
+    unclosed: Assistant | None = None
 
     async def drive(self, prompt: User | None) -> Result:
         """Take turns until one of them ends the run."""
         start = time.perf_counter()
-        await self._adopt_tools()
-        await self.emit(RunStarted(self._engine.name, tuple(spec.name for spec in self.gate.specs)))
         reason: Reason | None = None
         with move_on_after(self.agent.limits.seconds):
+            await self._adopt_tools()
+            await self.emit(RunStarted(self._engine.name, tuple(spec.name for spec in self.gate.specs)))
             await self._recover()
             if prompt is not None:
                 await self.talk.say(prompt)
             elif len(self.talk.transcript) and isinstance(last := self.talk.transcript[-1], Assistant):
                 self.text, reason = last.text, "done"  # there is nothing to take up: it ended in words
             while reason is None:
-                reason = self._limit() or await self._turn()
+                reason = self.watch.reached() or await self._turn()
         reason = reason or "time"
-        seconds = time.perf_counter() - start
-        await self.talk.end(reason, self.turns, self.calls, self.usage, seconds)
-        await self.emit(RunFinished(reason, self.text, self.turns, self.calls, self.usage, seconds))
-        return Result(self.text, reason, self.talk.transcript, self.turns, self.calls, self.usage, seconds)
+        seconds, used = time.perf_counter() - start, self.watch
+        await self.talk.end(reason, used.turns, used.calls, used.usage, seconds)
+        await self.emit(RunFinished(reason, self.text, used.turns, used.calls, used.usage, seconds))
+        return Result(self.text, reason, self.talk.transcript, used.turns, used.calls, used.usage, seconds)
 
     async def _recover(self) -> None:
         """Finish the turn that a crash left open, if there is one."""
         turn = self.talk.open_turn
         if turn is not None:
-            async with lone_errors() as group:
-                results = await self._dispatch(group).recover(turn)
-            self.talk.close(turn.answer, results)
+            async with self._dispatching() as dispatch:
+                self.unclosed = turn.answer
+                self._close(turn.answer, await dispatch.recover(turn))
 
     async def _turn(self) -> Reason | None:
         """Ask once, answer every call, append the whole turn; return why the run ends, if it does."""
-        self.turns += 1
+        self.watch.turns += 1
         await self._adopt_tools()
-        await self.emit(TurnStarted(self.turns))
-        async with lone_errors() as group:
-            dispatch = self._dispatch(group)
+        await self.emit(TurnStarted(self.watch.turns))
+        async with self._dispatching() as dispatch:
             answer = await self._ask(dispatch)
-            self.usage += answer.usage
-            if answer.finish == "cut" or not (answer.text or answer.calls):
-                group.cancel_scope.cancel()
-                return await self._spoiled(answer, dispatch)
-            self.text = answer.text or self.text
-            results, reason = await self._answer_calls(answer, dispatch)
-        nudged = [await self._nudged(*pair) for pair in zip(answer.calls, results, strict=True)]
-        self.talk.close(answer, nudged)
-        return reason or self._stuck(answer, dispatch)
+            self.watch.usage += answer.usage
+            refusal = self.watch.refusal(answer)
+            if refusal is None:
+                return await self._settle(answer, dispatch)
+            dispatch.group.cancel_scope.cancel()  # nobody waits for a read that started early
+        return await self._refuse(answer, *refusal)
+
+    @asynccontextmanager
+    async def _dispatching(self) -> AsyncIterator[Dispatch]:
+        """A dispatch for one turn; if that breaks off, the turn is closed with what is known of each call."""
+        dispatch: Dispatch | None = None
+        try:
+            async with lone_errors() as group:
+                dispatch = self._dispatch(group)
+                yield dispatch
+        except BaseException as error:
+            if dispatch is not None and self.unclosed is not None:
+                if isinstance(error, get_cancelled_exc_class()):  # on purpose: it must not go on by itself later
+                    await dispatch.call_off()
+                self._close(self.unclosed, dispatch.results(self.unclosed))
+            raise
+
+    def _close(self, answer: Assistant, results: Sequence[ToolResult]) -> None:
+        self.unclosed = None
+        self.talk.close(answer, results)
 
     def _dispatch(self, group: TaskGroup) -> Dispatch:
         agent = self.agent
@@ -252,7 +255,7 @@ class _Run:
             permit=agent.permit,
             conversation=self.talk,
             call_seconds=agent.limits.call_seconds,
-            calls_left=None if agent.limits.calls is None else agent.limits.calls - self.calls,
+            calls_left=None if agent.limits.calls is None else agent.limits.calls - self.watch.calls,
             emit=self.emit,
             group=group,
         )
@@ -271,7 +274,7 @@ class _Run:
         start = time.perf_counter()
         agent = self.agent
         assembler = Assembler(self.talk.transcript)
-        await self.talk.ask(self.turns, agent.instructions, self.gate.specs)
+        await self.talk.ask(self.watch.turns, agent.instructions, self.gate.specs)
         request = Request(
             self.talk.transcript, agent.instructions, self.gate.specs, agent.max_tokens, agent.temperature
         )
@@ -283,78 +286,35 @@ class _Run:
                 if closed is not None:
                     await dispatch.offer(assembler.call(closed), assembler.names_before(closed))
         answer = assembler.answer()
-        await self.emit(TurnFinished(self.turns, answer, time.perf_counter() - start))
+        await self.emit(TurnFinished(self.watch.turns, answer, time.perf_counter() - start))
         return answer
 
-    async def _answer_calls(
-        self, answer: Assistant, dispatch: Dispatch
-    ) -> tuple[tuple[ToolResult, ...], Reason | None]:
-        """One result for every call, and the reason to end the run that the answer itself gives."""
-        limits = self.agent.limits
-        if answer.finish == "length" and answer.calls:
-            why = "the answer reached the token limit before it was whole. Do it in smaller steps."
-            dispatch.rejected.update(call.id for call in answer.calls)
-            return await dispatch.reject(answer, why), None
-        if answer.finish in ("length", "content_filter"):
-            return await dispatch.reject(answer, "the answer was filtered."), answer.finish
-        if not answer.calls:
-            return (), "done"
-        if limits.calls is not None and self.calls + len(answer.calls) > limits.calls:
-            return await dispatch.reject(answer, f"the run's limit of {limits.calls} calls is reached."), "calls"
-        self.calls += len(answer.calls)
-        try:
-            return await dispatch.settle(answer), None
-        except BaseException:  # cancelled, out of time or failed: what already ran must stay known
-            missing = "interrupted before it answered; whether it took effect is unknown."
-            self.talk.close(answer, dispatch.results(answer, missing=missing))
-            raise
-
-    async def _spoiled(self, answer: Assistant, dispatch: Dispatch) -> Reason | None:
-        """An answer that is cut or empty: ask again, and after some tries keep what came and end."""
-        reason: Reason = "cut" if answer.finish == "cut" else "empty"
-        self.spoiled += 1
-        if self.spoiled <= self.agent.limits.retries:
-            await self.emit(Retrying(f"the answer was {reason}", 0.0))
+    async def _refuse(self, answer: Assistant, why: str, reason: Reason | None) -> Reason | None:
+        """Ask again if the answer was cut or empty and tries are left, else keep it with every call answered."""
+        if self.watch.may_retry(reason):
+            await self.emit(Retrying(why, 0.0))
             return None
-        self.talk.close(answer, await dispatch.reject(answer, "the answer was cut before it was whole."))
-        return reason
+        self.text = answer.text or self.text
+        if answer.text or answer.calls:
+            self.talk.close(answer, [failed(call, f"{call.name} was not run: {why}") for call in answer.calls])
+        for call in answer.calls:
+            await self.emit(CallRejected(call, why))
+        return reason or self.watch.stuck(all_rejected=True)
 
-    async def _nudged(self, call: ToolCall, result: ToolResult) -> ToolResult:
-        """The result, with a word to the model if it made this very call with this very result before."""
-        limit = self.agent.limits.identical_calls
-        if limit is None:
-            return result
-        self.recent.append((call.name, call.arguments, result.text))
-        if len(self.recent) > 4 * limit:
-            self.recent.popleft()
-        times = self.recent.count(self.recent[-1])
-        if times <= limit // 2:
-            return result
-        await self.emit(Nudged(call, times))
-        note = f"(You made this very call {times} times with this same result. Do something else, or answer.)"
-        return replace(result, text=f"{result.text}\n{note}")
-
-    def _stuck(self, answer: Assistant, dispatch: Dispatch) -> Reason | None:
-        """Whether the model goes in circles: the same call again and again, or never a valid one."""
-        limits = self.agent.limits
-        self.spoiled = 0
-        all_rejected = bool(answer.calls) and all(call.id in dispatch.rejected for call in answer.calls)
-        self.rejected_turns = self.rejected_turns + 1 if all_rejected else 0
-        if limits.rejected_turns is not None and self.rejected_turns >= limits.rejected_turns:
-            return "invalid_calls"
-        again = self.recent.count(self.recent[-1]) if self.recent else 0
-        return "identical_calls" if limits.identical_calls is not None and again >= limits.identical_calls else None
-
-    def _limit(self) -> Reason | None:
-        """The limit that stands in the way of another turn."""
-        limits, used = self.agent.limits, self.usage
-        if limits.turns is not None and self.turns >= limits.turns:
-            return "turns"
-        if limits.tokens is not None and used.tokens >= limits.tokens:
-            return "tokens"
-        if limits.cost is not None and (used.cost or 0.0) >= limits.cost:
-            return "cost"
-        return None
+    async def _settle(self, answer: Assistant, dispatch: Dispatch) -> Reason | None:
+        """Run the calls and append the turn."""
+        self.text = answer.text or self.text
+        self.watch.calls += len(answer.calls)
+        self.unclosed = answer
+        results = await dispatch.settle(answer) if answer.calls else ()
+        times = [self.watch.times(call, result) for call, result in zip(answer.calls, results, strict=True)]
+        self._close(answer, [_nudged(*pair) for pair in zip(results, times, strict=True)])
+        for call, repeated in zip(answer.calls, times, strict=True):
+            if repeated:
+                await self.emit(Nudged(call, repeated))
+        if not answer.calls:
+            return "done"
+        return self.watch.stuck(all_rejected=all(call.id in dispatch.rejected for call in answer.calls))
 
     @property
     def _engine(self) -> Engine:
@@ -362,3 +322,9 @@ class _Run:
         if engine is None:
             raise EngineError("the agent is not open: use `async with agent:` or `await agent.run(...)`")
         return engine
+
+
+def _nudged(result: ToolResult, times: int) -> ToolResult:
+    """The result, with a word to the model if it has seen it too often."""
+    note = f"(You made this very call {times} times with this same result. Do something else, or answer.)"
+    return replace(result, text=f"{result.text}\n{note}") if times else result

@@ -7,6 +7,7 @@ valid arguments is dropped. Each one is recorded with the text before and after.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from typing import Any, NoReturn
 
 from agentrt.types import JSON, ToolSpec
 
-MAX_ARGUMENT_BYTES = 8_000_000
+MAX_ARGUMENT_CHARS = 8_000_000
 MAX_DEPTH = 100
-_FENCE = re.compile(r"\A\s*```[a-zA-Z0-9]*[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL)
 _TRAILING = re.compile(r"(?:\s|,|;|`{3}|<\|[^|<>\s]{1,40}\|>|</?[a-z_]{1,40}>)*\Z")
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+# Strings and commas that follow no value are taken as they are; every other comma before a bracket goes.
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+"?|[\[{,:]\s*+,)|,(?=\s*+[}\]])', re.DOTALL)
 _LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -44,72 +45,110 @@ class Repair:
         return cls(rule, json.dumps(before, ensure_ascii=False), json.dumps(after, ensure_ascii=False))
 
 
+class NotJSON(ValueError):
+    """The text can't be read; the message continues "the tool was not run: …"."""
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"its arguments name {twice!r} twice, so what is meant is unclear")
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise NotJSON(f"its arguments name {twice[:100]!r} twice, so what is meant is unclear")
     return value
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"its arguments contain {name}, which is not JSON")
+def _constant(name: str) -> NoReturn:
+    raise NotJSON(f"its arguments contain {name}, which is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
-_LENIENT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, strict=False)
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise NotJSON(f"its arguments contain {digits[:40]}, which is larger than a number can be")
+    return value
+
+
+_HOOKS: dict[str, Any] = {"object_pairs_hook": _unique, "parse_constant": _constant, "parse_float": _finite}
+_DECODER = json.JSONDecoder(**_HOOKS)
+_LENIENT = json.JSONDecoder(**_HOOKS, strict=False)
 
 
 def parse(text: str) -> JSON:
-    """Parse strict JSON (RFC 8259) with unique names and no lone surrogates.
+    """Parse strict JSON (RFC 8259): unique names, finite numbers, no half surrogate pair, bounded size and depth.
 
-    :raises ValueError: with a message that continues "the tool was not run: …".
+    :raises NotJSON: if it is anything else.
     """
-    if len(text) > MAX_ARGUMENT_BYTES:
-        raise ValueError(f"its arguments have {len(text)} characters, more than {MAX_ARGUMENT_BYTES}")
+    if len(text) > MAX_ARGUMENT_CHARS:
+        raise NotJSON(f"its arguments have {len(text)} characters, more than {MAX_ARGUMENT_CHARS}")
     try:
         value: JSON = _DECODER.decode(text)
-        if _LONE_SURROGATE.search(text):
+        if not text.isascii() or ("\\" in text and _LONE_SURROGATE.search(text)):
             json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        what = "is cut off or not JSON" if error.pos >= len(text.rstrip()) else "is not JSON"
-        raise ValueError(f"its argument text {what} ({error.msg} at character {error.pos} of {len(text)})") from error
-    except UnicodeEncodeError as error:
-        raise ValueError("its arguments contain half a surrogate pair, which is no text") from error
-    except RecursionError as error:
-        raise ValueError(f"its arguments are nested deeper than {MAX_DEPTH}") from error
+    except NotJSON:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise NotJSON(_reason(error, text)) from error
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        _check_depth(value)
     return value
 
 
-def decode(text: str, spec: ToolSpec) -> tuple[JSON, tuple[Repair, ...]]:
-    """Parse a call's argument text, taking off a code fence, a trailing comma or a trailing token.
+def _reason(error: ValueError | RecursionError, text: str) -> str:
+    match error:
+        case json.JSONDecodeError():
+            what = "is cut off or not JSON" if error.pos >= len(text.rstrip()) else "is not JSON"
+            return f"its argument text {what} ({error.msg} at character {error.pos} of {len(text)})"
+        case UnicodeEncodeError():
+            return "its arguments contain half a surrogate pair, which is no text"
+        case RecursionError():
+            return f"its arguments are nested deeper than {MAX_DEPTH}"
+        case _:
+            return "its arguments contain a number with too many digits"
 
-    :raises ValueError: if it is not JSON all the same; a cut text never becomes a whole one.
+
+def _check_depth(value: JSON) -> None:
+    level: Sequence[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        containers = [item for item in level if isinstance(item, dict | list)]
+        if not containers:
+            return
+        level = [item for outer in containers for item in (outer.values() if isinstance(outer, dict) else outer)]
+    if any(isinstance(item, dict | list) for item in level):
+        raise NotJSON(f"its arguments are nested deeper than {MAX_DEPTH}")
+
+
+def decode(text: str, spec: ToolSpec) -> tuple[JSON, tuple[Repair, ...]]:
+    """Parse a call's argument text, taking off a code fence, a trailing comma, a trailing token or double encoding.
+
+    :raises NotJSON: if it is not JSON all the same; a cut text never becomes a whole one.
     """
+    repairs: tuple[Repair, ...] = ()
     try:
         value = parse(text)
-    except ValueError as error:
-        fixed = _fix_text(text, spec) if spec.repair else None
+    except NotJSON as error:
+        fixed = _fix_text(text, spec) if spec.repair and isinstance(error.__cause__, json.JSONDecodeError) else None
         if fixed is None:
             raise
-        rule, after = fixed
         try:
-            value = parse(after)
-        except ValueError:
+            value = parse(fixed.after)
+        except NotJSON:
             raise error from None
-        return _bounded(value), (Repair(rule, text, after),)
-    return _bounded(value), ()
+        repairs = (fixed,)
+    if spec.repair and isinstance(value, str) and isinstance(inner := _reread(value), dict):
+        return inner, (*repairs, Repair.of("object in a string", value, inner))
+    return value, repairs
 
 
-def _fix_text(text: str, spec: ToolSpec) -> tuple[str, str] | None:
-    """The rule that applies and the text after it, or ``None`` if nothing lossless does."""
-    if not text.strip():
-        # Endpoints send no text at all for a tool that takes no arguments; elsewhere {} would be a guess.
-        return None if spec.input_schema.get("properties") else ("empty arguments", "{}")
+def _fix_text(text: str, spec: ToolSpec) -> Repair | None:
+    """The text without its slip, or ``None`` if nothing lossless can be done."""
     rule, body = "trailing token", text.strip()
-    if fenced := _FENCE.match(body):
-        rule, body = "code fence", fenced.group(1).strip()
+    if not body:
+        # Endpoints send no text at all for a tool that takes no arguments; elsewhere {} would be a guess.
+        return None if spec.input_schema.get("properties") else Repair("empty arguments", text, "{}")
+    fence, newline, rest = body.partition("\n")
+    if newline and re.fullmatch(r"```\w*\s*", fence) and rest.endswith("```"):
+        rule, body = "code fence", rest[:-3].strip()
     bare = _TRAILING_COMMA.sub(lambda match: match.group(1) or "", body)
     if bare != body:
         rule, body = "trailing comma", bare
@@ -121,42 +160,20 @@ def _fix_text(text: str, spec: ToolSpec) -> tuple[str, str] | None:
         return None
     try:
         parse(body[:end])
-    except ValueError:
-        return "raw control character in a string", json.dumps(value, ensure_ascii=False)
-    return rule, body[:end]
+    except NotJSON:
+        return Repair("raw control character in a string", text, json.dumps(value, ensure_ascii=False))
+    return Repair(rule, text, body[:end])
 
 
-def _bounded(value: JSON) -> JSON:
-    level: Sequence[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            item
-            for outer in level
-            if isinstance(outer, dict | list)
-            for item in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(item, dict | list)
-        ]
-        if not level:
-            return value
-    raise ValueError(f"its arguments are nested deeper than {MAX_DEPTH}")
-
-
-def unwrap(value: JSON, repairs: tuple[Repair, ...]) -> tuple[JSON, tuple[Repair, ...]]:
-    """Undo double encoding: a JSON string whose content is a JSON object."""
-    if not isinstance(value, str):
-        return value, repairs
+def _reread(text: str) -> JSON:
+    """What a string holds if that is JSON, else the string itself."""
     try:
-        inner = _bounded(parse(value))
-    except ValueError:
-        return value, repairs
-    return (
-        (inner, (*repairs, Repair.of("object in a string", value, inner)))
-        if isinstance(inner, dict)
-        else (value, repairs)
-    )
+        return parse(text)
+    except NotJSON:
+        return text
 
 
-def retype(value: JSON, wanted: Mapping[tuple[str | int, ...], list[str]]) -> JSON:
+def retype(value: JSON, wanted: Mapping[tuple[str | int, ...], Sequence[str]]) -> JSON:
     """Replace strings that hold the JSON text of a wanted type, e.g. ``"3"`` where an integer is wanted.
 
     Returns a new value, or ``None`` if nothing could be replaced. ``wanted`` maps paths to JSON type names.
@@ -166,9 +183,10 @@ def retype(value: JSON, wanted: Mapping[tuple[str | int, ...], list[str]]) -> JS
     def walk(item: Any, path: tuple[str | int, ...]) -> Any:
         nonlocal changed
         if isinstance(item, str) and path in wanted:
-            inner = _typed(item, wanted[path])
-            changed = changed or inner is not item
-            return inner
+            inner = _reread(item)
+            fits = any(isinstance(inner, _JSON_TYPES.get(name, ())) for name in wanted[path])
+            changed = changed or fits
+            return inner if fits else item
         if isinstance(item, dict):
             return {name: walk(inner, (*path, name)) for name, inner in item.items()}
         if isinstance(item, list):
@@ -177,15 +195,3 @@ def retype(value: JSON, wanted: Mapping[tuple[str | int, ...], list[str]]) -> JS
 
     result = walk(value, ())
     return result if changed else None
-
-
-def _typed(text: str, types: list[str]) -> Any:
-    try:
-        value = _bounded(parse(text))
-    except ValueError:
-        return text
-    fits = any(
-        isinstance(value, _JSON_TYPES.get(name, ())) and (name == "boolean" or not isinstance(value, bool))
-        for name in types
-    )
-    return value if fits else text

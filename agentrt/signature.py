@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 
 from agentrt.errors import ConfigError
 from agentrt.function import Function
-from agentrt.toolset import Progress
+from agentrt.toolset import NOT_RUN, Key, Outcome, Progress
 from agentrt.types import JSON, CheckedCall, Media, ToolResult, ToolSpec
 
 _typed_dict: Any = TypedDict  # called as a function, which type checkers know only with literal names
@@ -32,17 +32,15 @@ _STREAMS = (AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, I
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A function, the spec made from it, and how to run it with checked arguments.
-
-    ``in_loop`` says that it is async and runs in the event loop; anything else runs in a worker thread.
-    """
+    """A function, the spec made from it, and how to run it, and its ``verify``, with checked arguments."""
 
     spec: ToolSpec
     call: Callable[..., Any]
+    verify: Callable[..., Any] | None
     arguments: TypeAdapter[Any]
     returns: TypeAdapter[Any] | None
     progress_name: str | None
-    in_loop: bool
+    key_name: str | None
 
     async def run(self, call: CheckedCall, progress: Progress) -> ToolResult:
         """Convert the arguments to their Python types, call, and convert what comes back."""
@@ -52,20 +50,17 @@ class Bound:
             found = "; ".join(f"{'/'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
             return ToolResult(call.id, call.name, f"{call.name} was not run: {found}", error=True)
         if self.progress_name is not None:
-            values[self.progress_name] = progress if self.in_loop else _from_thread(progress)
-        return self._result(call, await self._value(values))
+            values[self.progress_name] = progress if _in_loop(self.call) else _from_thread(progress)
+        if self.key_name is not None:
+            values[self.key_name] = call.key
+        return self._result(call, await _value(partial(self.call, **values)))
 
-    async def _value(self, values: dict[str, Any]) -> Any:
-        if self.in_loop:
-            value = self.call(**values)
-        else:
-            value = await run_sync(partial(_drained, self.call, values), abandon_on_cancel=True)
-        if inspect.isawaitable(value):
-            value = await value
-        if isinstance(value, AsyncGenerator):
-            async with aclosing(value) as items:
-                return [item async for item in items]
-        return value
+    async def outcome(self, call: CheckedCall) -> Outcome:
+        """Ask ``verify`` what came of the call, with the same arguments."""
+        if self.verify is None:
+            return None
+        value = await _value(partial(self.verify, call.key, **self.arguments.validate_python(call.arguments)))
+        return value if value is None or value is NOT_RUN else self._result(call, value)
 
     def _result(self, call: CheckedCall, value: Any) -> ToolResult:
         match value:
@@ -90,6 +85,22 @@ class Bound:
         return _jsonable(value)
 
 
+def _in_loop(call: Callable[..., Any]) -> bool:
+    """Whether it is async and runs in the event loop; anything else runs in a worker thread."""
+    source = _source(call)
+    return inspect.iscoroutinefunction(source) or inspect.isasyncgenfunction(source)
+
+
+async def _value(call: Callable[[], Any]) -> Any:
+    value = call() if _in_loop(call) else await run_sync(_drained, call, abandon_on_cancel=True)
+    if inspect.isawaitable(value):
+        value = await value
+    if isinstance(value, AsyncGenerator):
+        async with aclosing(value) as items:
+            return [item async for item in items]
+    return value
+
+
 def _jsonable(value: Any) -> JSON:
     return to_jsonable_python(value, fallback=str, bytes_mode="base64", inf_nan_mode="null")  # type: ignore[no-any-return]
 
@@ -103,9 +114,9 @@ def _from_thread(progress: Progress) -> Callable[[float, float | None, str], Non
     return lambda done, total, message: from_thread.run(report, done, total, message)
 
 
-def _drained(call: Callable[..., Any], values: dict[str, Any]) -> Any:
+def _drained(call: Callable[[], Any]) -> Any:
     """Call in a worker thread. A generator is run to its end here too, so that it never blocks the event loop."""
-    value = call(**values)
+    value = call()
     if not isinstance(value, Generator):
         return value
     items = []
@@ -141,10 +152,13 @@ def bind(function: Function) -> Bound:
     except (NameError, TypeError, ValueError) as error:
         raise ConfigError(f"the types of tool {name!r} can't be read: {error}") from error
     summary, described = _docstring(inspect.getdoc(_documented(call)) or "")
-    progress_name = next((item.name for item in parameters if _is_progress(hints.get(item.name))), None)
-    fixed = call.keywords if isinstance(call, partial) else {}
-    taken = [item for item in parameters if item.name != progress_name and item.name not in fixed]
+    progress_name = next((item.name for item in parameters if _is(hints.get(item.name), Progress)), None)
+    key_name = next((item.name for item in parameters if _is(hints.get(item.name), Key)), None)
+    given = {progress_name, key_name, *(call.keywords if isinstance(call, partial) else ())}
+    taken = [item for item in parameters if item.name not in given]
     fields = {item.name: _field(name, item, hints, described.get(item.name, "")) for item in taken}
+    if function.verify is not None:
+        _check_verify(name, function.verify, taken)
     try:
         shape = with_config(ConfigDict(extra="forbid"))(_typed_dict(f"{name}_arguments", fields))
         arguments: TypeAdapter[Any] = TypeAdapter(shape)
@@ -160,8 +174,7 @@ def bind(function: Function) -> Bound:
         )
     except PydanticUserError as error:
         raise ConfigError(f"the types of tool {name!r} have no JSON Schema: {error.message}") from error
-    in_loop = inspect.iscoroutinefunction(source) or inspect.isasyncgenfunction(source)
-    return Bound(spec, call, arguments, returns, progress_name, in_loop)
+    return Bound(spec, call, function.verify, arguments, returns, progress_name, key_name)
 
 
 def _source(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -187,9 +200,23 @@ def _name(call: Callable[..., Any]) -> str:
     return str(name)
 
 
-def _is_progress(hint: Any) -> bool:
-    """Whether a parameter takes the progress callback: ``Progress``, or that or nothing."""
-    return bool(hint == Progress or hint == Progress | None)
+def _is(hint: Any, wanted: Any) -> bool:
+    """Whether a parameter is not the model's to fill but takes what is ``wanted``, or that or nothing."""
+    return bool(hint == wanted or hint == wanted | None)
+
+
+def _check_verify(name: str, verify: Callable[..., Any], parameters: Iterable[inspect.Parameter]) -> None:
+    names = [item.name for item in parameters]
+    needed = [item.name for item in parameters if item.default is _NO_DEFAULT]
+    try:
+        signature = inspect.signature(verify)
+        for given in (names, needed):
+            signature.bind("key", **dict.fromkeys(given))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"verify of tool {name!r} can't be called as verify(key, {', '.join(names)}): {error}; "
+            "give it the tool's parameters and their defaults after the key"
+        ) from error
 
 
 def _field(tool: str, item: inspect.Parameter, hints: dict[str, Any], described: str) -> Any:

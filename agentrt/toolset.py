@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, NewType, Protocol, Self
 
 from agentrt.types import CheckedCall, ToolResult, ToolSpec
 
 Progress = Callable[[float, float | None, str], Awaitable[None]]
 """How a tool reports: done so far, the total if known, and a word for people."""
+
+Key = NewType("Key", str)
+"""A call's idempotency key: a repeated call, also one after a crash, has the same; empty without a journal."""
+
+
+class NotRun(Enum):
+    """The type of :data:`NOT_RUN`."""
+
+    NOT_RUN = "not_run"
+
+
+NOT_RUN: Final = NotRun.NOT_RUN
+"""The call certainly had no effect and can't have one any more, so that it is safe to run it now."""
+
+Outcome = ToolResult | NotRun | None
+"""What came of a call in flight: its result, :data:`NOT_RUN`, or ``None`` if nobody can tell."""
 
 
 class Toolset(Protocol):
@@ -33,10 +50,10 @@ class Toolset(Protocol):
         ...
 
 
-async def outcome(toolset: object, call: CheckedCall) -> ToolResult | None:
-    """What came of a call that was in flight when the process died, or ``None`` if nobody can tell.
+async def outcome(toolset: object, call: CheckedCall) -> Outcome:
+    """What came of a call that was in flight when the process died.
 
     A toolset that can find out (by ``call.key``, say) has a method ``outcome(call)``; most have none.
     """
-    look: Callable[[CheckedCall], Awaitable[ToolResult | None]] | None = getattr(toolset, "outcome", None)
+    look: Callable[[CheckedCall], Awaitable[Outcome]] | None = getattr(toolset, "outcome", None)
     return await look(call) if look else None

@@ -12,6 +12,9 @@ JSON = dict[str, Any] | list[Any] | str | int | float | bool | None
 FinishReason = Literal["stop", "tool_calls", "length", "content_filter", "cut"]
 """Why the model stopped. ``cut``: the answer ended without saying why, so it is not whole."""
 
+Effect = Literal["read", "idempotent", "unsafe"]
+"""What running a tool's call again does: nothing, the same thing once more, or a second effect."""
+
 
 @dataclass(frozen=True, slots=True)
 class Media:
@@ -87,6 +90,7 @@ class ToolResult:
 
 
 Message = User | Assistant | ToolResult
+"""What a transcript is made of."""
 
 
 @dataclass(frozen=True, slots=True)

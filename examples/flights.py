@@ -11,14 +11,14 @@ class Landing(BaseModel):
     """Where and when a flight lands."""
 
     airport: str
-    timezone: Annotated[str, "IANA name of the airport's time zone"]
+    airport_timezone: Annotated[str, "IANA name of the airport's time zone"]
     local_time: Annotated[str, "HH:MM at the airport"]
 
 
 FLIGHTS = {
-    "TK52": Landing(airport="IST", timezone="Europe/Istanbul", local_time="14:05"),
-    "LH710": Landing(airport="FRA", timezone="Europe/Berlin", local_time="09:40"),
-    "BA7": Landing(airport="LHR", timezone="Europe/London", local_time="16:20"),
+    "TK52": Landing(airport="IST", airport_timezone="Europe/Istanbul", local_time="14:05"),
+    "LH710": Landing(airport="FRA", airport_timezone="Europe/Berlin", local_time="09:40"),
+    "BA7": Landing(airport="LHR", airport_timezone="Europe/London", local_time="16:20"),
 }
 
 
@@ -28,5 +28,6 @@ def landing_time(flight: Literal["TK52", "LH710", "BA7"]) -> Landing:
 
     Args:
         flight: the flight number
+
     """
     return FLIGHTS[flight]

@@ -9,11 +9,11 @@ import sys
 import anyio
 from flights import landing_time
 
-from agentrt import Agent, Limits, mcp
+from agentrt import Agent, Assistant, Limits, mcp
 from agentrt.engines.scripted import ScriptedEngine, call, calls
 from agentrt.events import CallFinished, CallRejected, CallStarted
 
-SCRIPT = [
+SCRIPT: list[str | Assistant] = [
     calls(call("landing_time", {"flight": "TK52"}), text="I look the flight up."),
     # A model's slip: the time is not a string. It never reaches the server; the model is told what is wrong.
     calls(call("time__convert_time", {"source_timezone": "Europe/Istanbul", "time": 1405})),

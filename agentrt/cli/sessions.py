@@ -16,12 +16,15 @@ from typer import Argument, Option, Typer
 from agentrt.cli.guard import DONE, ENDED, guarded
 from agentrt.cli.sessions_show import transcript
 from agentrt.cli.signals import Loop
-from agentrt.cli.terminal import Terminal, bounded, clean
+from agentrt.cli.terminal import Terminal, bounded, clean, well_formed
+from agentrt.cli.worker import queue_of
 from agentrt.errors import ConfigError
 from agentrt.journal import NotFound, Record, SessionInfo, Store, export, fork, open_store, restore
-from agentrt.journal.records import dump
+from agentrt.journal.records import Said, dump
 from agentrt.journal.search import Needle, shown
+from agentrt.journal.store import new_id
 from agentrt.plain import to_json
+from agentrt.types import User
 
 T = TypeVar("T")
 
@@ -42,6 +45,7 @@ AsJson = Annotated[bool, Option("--json", help="One JSON object a line.")]
 
 _EMPTY = 'there are no sessions yet: `agentrt run "TASK"` and `agentrt chat` keep one each'
 _SNIPPET_CHARS = 80
+_TITLE_CHARS = 100
 
 
 @app.command("list")
@@ -49,7 +53,7 @@ _SNIPPET_CHARS = 80
 def list_(limit: Limit = 20, as_json: AsJson = False, store: Where = "") -> int:
     """List sessions, the latest first."""
     found = _with(store, lambda kept: kept.find(limit=limit))
-    _print([(info, "") for info in found], as_json=as_json, empty=_EMPTY)
+    _print([(info, _why(info)) for info in found], as_json=as_json, empty=_EMPTY, place="why")
     return DONE
 
 
@@ -85,6 +89,24 @@ def show(
     styled = terminal.styled if terminal.colour and terminal.answers_live else lambda text, style: text
     for line in transcript(info, records, styled, full=full):
         print(line)
+    if _why(info):
+        print(styled(clean(f"{info.state}: {_why(info)}"), "warn"))
+    return DONE
+
+
+@app.command()
+@guarded
+def queue(
+    task: Annotated[str | None, Argument(metavar="TASK", help="What to do; - or a pipe reads it from stdin.")] = None,
+    again: Annotated[
+        str, Option("--again", metavar="ID", help="Queue this session once more, where it is, and no new one.")
+    ] = "",
+    store: Where = "",
+) -> int:
+    """Queue a task for `agentrt worker` as a new session, whose id is printed."""
+    if again and task is not None:
+        raise ConfigError("name either a TASK or, with --again, a session to take up where it is")
+    print(_with(store, partial(_requeue, again) if again else partial(_queue, _task(task))))
     return DONE
 
 
@@ -180,6 +202,39 @@ async def _load(name: str, store: Store) -> tuple[SessionInfo, list[Record]]:
     return info, await store.read(info.id)
 
 
+def _task(task: str | None) -> str:
+    """The task as it was given, or from stdin.
+
+    :raises ConfigError: if there is none.
+    """
+    if task is None and sys.stdin.isatty():
+        raise ConfigError('there is no task; write it as agentrt sessions queue "…", or pipe it in')
+    said = sys.stdin.buffer.read().decode(errors="replace") if task in (None, "-") else well_formed(task or "")
+    if not said.strip():
+        raise ConfigError("the task is empty")
+    return said.strip()
+
+
+async def _queue(task: str, store: Store) -> str:
+    queue = queue_of(store)
+    info = SessionInfo(new_id(), bounded(task, _TITLE_CHARS), "", 0.0, 0.0, 0)
+    lease = await queue.create(info, [Said(User(task))])
+    await queue.enqueue(lease.session_id)
+    return lease.session_id
+
+
+async def _requeue(name: str, store: Store) -> str:
+    queue = queue_of(store)
+    info = await queue.lookup(name)
+    await queue.enqueue(info.id)
+    return info.id
+
+
+def _why(info: SessionInfo) -> str:
+    """Why a session waits or was set aside, where the store knows."""
+    return getattr(info, "note", "")
+
+
 async def _search(text: str, limit: int, store: Store) -> list[tuple[SessionInfo, str]]:
     """The sessions that have ``text``, each with the first place in it that does."""
     needle, found = Needle(text), []
@@ -189,33 +244,33 @@ async def _search(text: str, limit: int, store: Store) -> list[tuple[SessionInfo
     return found
 
 
-def _print(found: Sequence[tuple[SessionInfo, str]], *, as_json: bool, empty: str) -> None:
-    """A table for people, tab-separated lines for programs: id, time, state, records, title, and where it was found."""
+def _print(found: Sequence[tuple[SessionInfo, str]], *, as_json: bool, empty: str, place: str = "found") -> None:
+    """A table for people, tab-separated lines for programs: id, time, state, records, title, and what goes with it."""
     if as_json:
         for info, _ in found:
             print(json.dumps({name: value for name, value in to_json(info).items() if name != "type"}))
     elif not found:
         Terminal().note(empty, "dim")
     elif not sys.stdout.isatty():
-        for info, place in found:
+        for info, more in found:
             cells = (info.id, _time(info.updated, "%Y-%m-%dT%H:%M:%S%z"), info.state, str(info.records), info.title)
-            print("\t".join(bounded(cell, 10_000) for cell in (*cells, *filter(None, [place]))))
+            print("\t".join(bounded(cell, 10_000) for cell in (*cells, *filter(None, [more]))))
     else:
-        _print_table(found)
+        _print_table(found, place)
 
 
-def _print_table(found: Sequence[tuple[SessionInfo, str]]) -> None:
+def _print_table(found: Sequence[tuple[SessionInfo, str]], place: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    places = any(place for _, place in found)
+    places = any(more for _, more in found)
     table = Table(*("id", "updated", "state", "title"), box=None, pad_edge=False, header_style="dim")
     if places:
-        table.add_column("found")
-    for info, place in found:
+        table.add_column(place)
+    for info, more in found:
         cells = [info.id, _time(info.updated, "%Y-%m-%d %H:%M"), info.state, bounded(info.title, 100)]
-        table.add_row(*(Text(clean(cell)) for cell in ([*cells, place] if places else cells)))
+        table.add_row(*(Text(clean(cell)) for cell in ([*cells, clean(more)] if places else cells)))
     table.columns[0].no_wrap = True
     Console().print(table)
 

@@ -6,7 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agentrt.conversation import OpenTurn
-from agentrt.journal.records import Answered, Closed, InDoubt, Intended, Landed, Reconciled, Record, Said, Started
+from agentrt.journal.records import (
+    Answered,
+    Cleared,
+    Closed,
+    InDoubt,
+    Intended,
+    Landed,
+    Reconciled,
+    Record,
+    Said,
+    Started,
+)
 from agentrt.types import Assistant, ToolResult, Transcript
 
 
@@ -24,7 +35,11 @@ class _Turn:
     def open_turn(self) -> OpenTurn:
         keys = {call_id: intent.key for call_id, intent in self.intents.items()}
         unsafe = {call_id for call_id, intent in self.intents.items() if intent.effect == "unsafe"}
-        return OpenTurn(self.answer, keys, frozenset((self.started & unsafe) - set(self.results)), self.results)
+        reads = {call_id for call_id, intent in self.intents.items() if intent.effect == "read"}  # start untold
+        handed_over = (self.started | reads) - set(self.results)
+        return OpenTurn(
+            self.answer, keys, frozenset(handed_over & unsafe), frozenset(handed_over - unsafe), self.results
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,8 @@ def fold(records: Iterable[Record]) -> Folded:
                 _open(turn, record).intents[record.call_id] = record
             case Started(call_id):
                 _open(turn, record).started.add(call_id)
+            case Cleared(call_id):
+                _open(turn, record).started.discard(call_id)
             case Landed(result) | InDoubt(result) | Reconciled(result):
                 _open(turn, record).results[result.call_id] = result
             case _:

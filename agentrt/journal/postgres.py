@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-import psycopg
-
-from agentrt.journal.postgres_pool import Pool, explained
+from agentrt.journal.postgres_pool import Pool
+from agentrt.journal.postgres_queue import FREE, FRESH, INFO, PostgresQueue, QueueInfo, one
 from agentrt.journal.postgres_schema import Connection
 from agentrt.journal.records import Record, dump, load
 from agentrt.journal.search import SHOWN_KINDS, Needle, shown
@@ -28,11 +25,6 @@ from agentrt.journal.store import (
     state_after,
     unwritten,
 )
-
-CHANNEL = "agentrt_queue"
-
-_INFO = """id, title, engine, extract(epoch FROM created)::float8, extract(epoch FROM updated)::float8, records, parent,
-    CASE WHEN owner <> '' THEN 'running' WHEN queued_at IS NOT NULL THEN 'queued' ELSE state END, tenant"""
 
 _CREATE = """
     WITH made AS (
@@ -59,49 +51,19 @@ _APPEND = """
     )
     SELECT records FROM held"""
 
-_CLAIM = """
-    UPDATE sessions SET owner = %(owner)s, epoch = epoch + 1, queued_at = NULL,
-        lease_until = clock_timestamp() + %(seconds)s * interval '1 second'
-    WHERE number = (
-        SELECT number FROM sessions
-        WHERE (owner = '' AND queued_at IS NOT NULL) OR (owner <> '' AND lease_until < clock_timestamp())
-        ORDER BY coalesce(queued_at, lease_until) FOR UPDATE SKIP LOCKED LIMIT 1
-    ) RETURNING id, epoch"""
 
-
-@dataclass(frozen=True, slots=True)
-class Bell:
-    """Rings when a session is queued. Between two waits it remembers."""
-
-    _db: Connection
-
-    async def wait(self, seconds: float) -> bool:
-        """Wait for it to ring, ``seconds`` at most; return whether it did.
-
-        :raises JournalError: if the connection breaks.
-        """
-        try:
-            async for _ in self._db.notifies(timeout=seconds, stop_after=1):
-                return True
-        except psycopg.Error as error:
-            raise explained(error) from error
-        return False
-
-
-class PostgresStore:
+class PostgresStore(PostgresQueue):
     """A :class:`agentrt.journal.Store` in the Postgres database at ``dsn`` (asyncio only).
 
     Nothing is connected before the first call; then at most ``connections`` are open, each append is one
     statement, and no call takes longer than ``seconds``. The tables are made in ``schema`` if they are not there.
     How durable a commit is, is the server's ``synchronous_commit``.
 
-    Workers share it as a queue: :meth:`enqueue`, :meth:`claim`, :meth:`renew`, :meth:`release`. A lease counts by
-    the database's clock. Past its end it may still be written until somebody else claims the session: what
-    fences a zombie off is the epoch, which every append checks, not the time.
+    Workers share it as a queue: see :class:`agentrt.journal.postgres_queue.PostgresQueue`.
     """
 
     def __init__(self, dsn: str, *, schema: str = "agentrt", connections: int = 8, seconds: float = 30.0) -> None:
-        self._pool = Pool(dsn, schema, connections, seconds)
+        super().__init__(Pool(dsn, schema, connections, seconds))
 
     async def create(self, info: SessionInfo, records: Sequence[Record] = ()) -> Lease:
         """Make a session."""
@@ -116,7 +78,7 @@ class PostgresStore:
         }
 
         async def make(db: Connection) -> Lease:
-            row = await _one(db, _CREATE, {**values, **_rows(records)})
+            row = await one(db, _CREATE, {**values, **_rows(records)})
             if row is None or row[0] != lease.epoch:  # ours, if an earlier try came through: its epoch is random
                 raise JournalError(f"there is a session {info.id!r} already: give the new one another id")
             return lease
@@ -127,9 +89,9 @@ class PostgresStore:
         """Take a session for writing, out of the queue and from a worker too."""
 
         async def take(db: Connection) -> Lease:
-            row = await _one(
+            row = await one(
                 db,
-                "UPDATE sessions SET epoch = epoch + 1, owner = '', lease_until = NULL, queued_at = NULL"
+                f"UPDATE sessions SET {FREE}, {FRESH}, queued_at = NULL"
                 " WHERE id = %s AND tenant = coalesce(%s, tenant) RETURNING epoch",
                 (plain_text(session_id), tenant),
             )
@@ -145,7 +107,7 @@ class PostgresStore:
 
         async def append(db: Connection) -> int:
             rest, known = records, after
-            while (row := await _one(db, _APPEND, {**held, **_rows(rest), "after": known})) is None:
+            while (row := await one(db, _APPEND, {**held, **_rows(rest), "after": known})) is None:
                 known, left = await _what_is_there(db, lease, _bodies(records), after)
                 if not left:
                     return known
@@ -180,13 +142,13 @@ class PostgresStore:
         async def named(db: Connection) -> list[tuple[Any, ...]]:
             return await _all(
                 db,
-                f"SELECT {_INFO} FROM sessions WHERE tenant = coalesce(%(tenant)s, tenant) AND %(name)s <> ''"
+                f"SELECT {INFO} FROM sessions WHERE tenant = coalesce(%(tenant)s, tenant) AND %(name)s <> ''"
                 " AND (starts_with(id, %(name)s) OR right(id, length(%(name)s)) = %(name)s)"
                 " ORDER BY (id = %(name)s) DESC, updated DESC LIMIT 10",
                 {"name": plain, "tenant": tenant},
             )
 
-        return only(name, [SessionInfo(*row) for row in await self._pool.run(named)])
+        return only(name, [QueueInfo(*row) for row in await self._pool.run(named)])
 
     async def find(self, text: str = "", *, tenant: str | None = "", limit: int = 50) -> list[SessionInfo]:
         """Sessions with ``text`` in them, the latest first."""
@@ -194,7 +156,7 @@ class PostgresStore:
         async def find(db: Connection) -> list[SessionInfo]:
             rows = await _all(
                 db,
-                f"SELECT number, {_INFO} FROM sessions WHERE tenant = coalesce(%s, tenant)"
+                f"SELECT number, {INFO} FROM sessions WHERE tenant = coalesce(%s, tenant)"
                 f" ORDER BY sessions.updated DESC, number DESC{'' if text else f' LIMIT {int(limit)}'}",
                 (tenant,),
             )
@@ -203,7 +165,7 @@ class PostgresStore:
             for number, *columns in rows:
                 if len(found) >= limit:
                     break
-                info = SessionInfo(*columns)
+                info = QueueInfo(*columns)
                 if not text or needle.within((info.id, info.title)) or await _holds(db, needle, number):
                     found.append(info)
             return found
@@ -214,7 +176,7 @@ class PostgresStore:
         """Remove a session."""
 
         async def delete(db: Connection) -> None:
-            row = await _one(
+            row = await one(
                 db,
                 "DELETE FROM sessions WHERE id = %s AND tenant = coalesce(%s, tenant) RETURNING 1",
                 (plain_text(session_id), tenant),
@@ -224,77 +186,9 @@ class PostgresStore:
 
         await self._pool.run(delete, again=False)
 
-    async def enqueue(self, session_id: str, *, tenant: str | None = None) -> None:
-        """Let a worker claim the session, and wake those that wait. One that runs is queued for when it is released."""
-
-        async def enqueue(db: Connection) -> None:
-            row = await _one(
-                db,
-                "WITH queued AS (UPDATE sessions SET queued_at = clock_timestamp()"
-                " WHERE id = %s AND tenant = coalesce(%s, tenant) RETURNING id)"
-                f" SELECT pg_notify('{CHANNEL}', id) FROM queued",
-                (plain_text(session_id), tenant),
-            )
-            if row is None:
-                raise not_found(session_id)
-
-        await self._pool.run(enqueue)
-
-    async def claim(self, worker: str, lease_seconds: float) -> Lease | None:
-        """Take a queued session, or one whose worker let its lease run out; ``None`` if there is none.
-
-        :raises ValueError: if ``worker`` has no name.
-        """
-        if not worker:
-            raise ValueError("a worker needs a name, so that one can see who holds a session")
-
-        async def claim(db: Connection) -> Lease | None:
-            row = await _one(db, _CLAIM, {"owner": worker, "seconds": lease_seconds})
-            return Lease(row[0], row[1], worker) if row else None
-
-        return await self._pool.run(claim)
-
-    async def renew(self, lease: Lease, lease_seconds: float) -> None:
-        """Hold a claimed session for ``lease_seconds`` from now.
-
-        :raises JournalError: if somebody else has it by now; stop the run.
-        """
-        await self._held(lease, "lease_until = clock_timestamp() + %s * interval '1 second'", lease_seconds)
-
-    async def release(self, lease: Lease) -> None:
-        """Give a claimed session back; it is claimed again only when it was, or is, queued again.
-
-        :raises JournalError: if somebody else has it by now.
-        """
-        await self._held(lease, "owner = '', epoch = epoch + 1, lease_until = NULL")
-
-    @asynccontextmanager
-    async def bell(self) -> AsyncIterator[Bell]:
-        """A connection that hears of queued sessions, from now on."""
-        db = await self._pool.connect()
-        try:
-            await db.execute(f"LISTEN {CHANNEL}")
-            yield Bell(db)
-        except psycopg.Error as error:
-            raise explained(error) from error
-        finally:
-            db.pgconn.finish()
-
     async def aclose(self) -> None:
         """Close all connections."""
         self._pool.close()
-
-    async def _held(self, lease: Lease, change: str, *values: object) -> None:
-        async def change_it(db: Connection) -> None:
-            row = await _one(
-                db,
-                f"UPDATE sessions SET {change} WHERE id = %s AND epoch = %s AND owner = %s RETURNING 1",
-                (*values, lease.session_id, lease.epoch, lease.owner),
-            )
-            if row is None:
-                raise lost_lease(lease)
-
-        await self._pool.run(change_it, again=False)
 
 
 async def _what_is_there(db: Connection, lease: Lease, bodies: Sequence[str], after: int | None) -> tuple[int, int]:
@@ -302,7 +196,7 @@ async def _what_is_there(db: Connection, lease: Lease, bodies: Sequence[str], af
 
     :raises JournalError: if it is not the holder of the lease who asks, or it does not know what is there.
     """
-    row = await _one(db, "SELECT number, epoch, owner, records FROM sessions WHERE id = %s", (lease.session_id,))
+    row = await one(db, "SELECT number, epoch, owner, records FROM sessions WHERE id = %s", (lease.session_id,))
     if row is None:
         raise not_found(lease.session_id)
     number, epoch, owner, records = row
@@ -341,10 +235,6 @@ def _loaded(session_id: str, seq: int, body: str) -> Record:
             f"record {seq} of session {session_id!r} is damaged: {error}. "
             "Restore the database from a backup, or delete the session"
         ) from error
-
-
-async def _one(db: Connection, query: str, values: Any) -> tuple[Any, ...] | None:
-    return await (await db.execute(query.encode(), values)).fetchone()
 
 
 async def _all(db: Connection, query: str, values: Any) -> list[tuple[Any, ...]]:

@@ -42,6 +42,12 @@ STEPS: tuple[str, ...] = (
     CREATE INDEX sessions_latest ON sessions (tenant, updated);
     CREATE INDEX sessions_to_run ON sessions (queued_at) WHERE queued_at IS NOT NULL OR owner <> '';
     """,
+    """
+    ALTER TABLE sessions
+        ADD COLUMN note text NOT NULL DEFAULT '',
+        ADD COLUMN attempts integer NOT NULL DEFAULT 0,
+        ADD COLUMN delays integer NOT NULL DEFAULT 0;
+    """,
 )
 """``meta.version`` is how many of these a database has seen."""
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from agentrt.plain import from_json, to_json
-from agentrt.types import Assistant, Media, ToolCall, ToolResult, ToolSpec, Usage, User
-
-Effect = Literal["read", "idempotent", "unsafe"]
-"""What running a call again does: nothing, the same thing, or a second effect."""
+from agentrt.types import Assistant, Effect, Media, ToolCall, ToolResult, ToolSpec, Usage, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +73,13 @@ class Reconciled:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleared:
+    """A call in flight at a crash that, as its tool could tell, did nothing and never will: it may run."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """The turn is whole. ``results`` are those that the transcript holds otherwise than they landed."""
 
@@ -93,7 +97,7 @@ class Ended:
     seconds: float
 
 
-Record = Said | Asked | Answered | Intended | Started | Landed | InDoubt | Reconciled | Closed | Ended
+Record = Said | Asked | Answered | Intended | Started | Landed | InDoubt | Reconciled | Cleared | Closed | Ended
 
 _KINDS: dict[str, type] = {
     kind.__name__: kind for kind in (*get_args(Record), User, Assistant, ToolCall, ToolResult, Media, Usage)

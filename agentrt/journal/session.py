@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 from anyio import CancelScope, Lock
 
@@ -13,6 +14,7 @@ from agentrt.journal.fold import fold
 from agentrt.journal.records import (
     Answered,
     Asked,
+    Cleared,
     Closed,
     Ended,
     InDoubt,
@@ -89,9 +91,13 @@ class Session(Conversation):
         """The session's name in the store."""
         return self.lease.session_id
 
-    def key(self, call_id: str) -> str:
-        """A hash of the session and the call, whose id is unique in the session."""
-        return hashlib.sha256(f"{self.id}/{call_id}".encode()).hexdigest()[:32]
+    def key(self, call: CheckedCall) -> str:
+        """A hash of the session and of what is to be done.
+
+        The call's id alone would not do: of an answer that was cut off nothing is kept, so a model may use the
+        id again for something else, after a read has run under it.
+        """
+        return hashlib.sha256(f"{self.id}/{call.id}/{call.name}/{_arguments(call)}".encode()).hexdigest()[:32]
 
     def note(self, *records: Record) -> None:
         """Keep records for the next commit."""
@@ -145,16 +151,31 @@ class Session(Conversation):
             await self.commit()
 
     async def land(self, result: ToolResult) -> None:
-        """Write the result."""
+        """Write the result, also while the run is being cancelled: what is known now would be in doubt later."""
         self._landed[result.call_id] = result
         self.note(Landed(result))
-        await self.commit()
+        with CancelScope(shield=True):
+            await self.commit()
 
     async def doubt(self, result: ToolResult, *, reconciled: bool) -> None:
         """Write the outcome of a call that was in flight at a crash."""
         self._landed[result.call_id] = result
         self.note(Reconciled(result) if reconciled else InDoubt(result))
         await self.commit()
+
+    async def clear(self, call: CheckedCall) -> None:
+        """Note that the call may run; it is written when the call starts."""
+        self.note(Cleared(call.id))
+
+    async def call_off(self, results: Sequence[ToolResult]) -> None:
+        """Write the results of calls that must not start any more, also while the run is being cancelled.
+
+        Where that fails they stay noted: the cancel is what the caller is to hear of.
+        """
+        self._landed.update((result.call_id, result) for result in results)
+        self.note(*map(Landed, results))
+        with CancelScope(shield=True), suppress(JournalError):
+            await self.commit()
 
     def close(self, answer: Assistant, results: Sequence[ToolResult]) -> None:
         """Note the whole turn."""
@@ -173,7 +194,10 @@ class Session(Conversation):
         await self.commit()
 
 
+def _arguments(call: CheckedCall) -> str:
+    return json.dumps(call.arguments, sort_keys=True, separators=(",", ":"))
+
+
 def _intent(call: CheckedCall) -> Intended:
-    arguments = json.dumps(call.arguments, sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(arguments.encode()).hexdigest()
+    digest = hashlib.sha256(_arguments(call).encode()).hexdigest()
     return Intended(call.id, call.name, call.spec.source, effect_of(call.spec), call.key, digest)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from agentrt.journal.records import (
     Answered,
     Asked,
+    Cleared,
     Closed,
     Ended,
     InDoubt,
@@ -81,6 +82,7 @@ records = st.one_of(
     st.builds(Landed, results),
     st.builds(InDoubt, results),
     st.builds(Reconciled, results),
+    st.builds(Cleared, texts),
     st.builds(Closed, st.lists(results, max_size=2).map(tuple)),
     st.builds(Ended, texts, st.integers(0), st.integers(0), usages, st.floats(0, 1e6)),
 )

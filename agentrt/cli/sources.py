@@ -1,0 +1,242 @@
+"""The tools of a run: Python files, packs and MCP servers, from the flags and the configuration."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, Self
+
+from agentrt.combine import Filtered, Wrapper
+from agentrt.config import Loaded, ServerConfig, Unresolved, resolve_server
+from agentrt.config.load import Server
+from agentrt.errors import ConfigError, ToolsetError
+from agentrt.function import Function
+from agentrt.loop import Tool
+from agentrt.plugins import connector
+from agentrt.toolset import Toolset
+from agentrt.types import ToolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class McpServer:
+    """An MCP server as it will be opened; ``note`` says why it can't be, if so.
+
+    ``connected`` is the connector's own toolset, inside the filters of ``toolset``: it knows the connection.
+    """
+
+    name: str
+    toolset: Toolset | None
+    origin: str
+    note: str = ""
+    connected: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything that offers tools, not opened yet."""
+
+    functions: tuple[Tool, ...]
+    servers: tuple[McpServer, ...]
+
+    @property
+    def tools(self) -> list[Tool]:
+        """What an :class:`agentrt.Agent` takes."""
+        return [*self.functions, *(server.toolset for server in self.servers if server.toolset is not None)]
+
+
+class BestEffort(Wrapper):
+    """A toolset that the run can do without: if it can't be opened it offers nothing, and ``note`` says why."""
+
+    def __init__(self, inner: Toolset) -> None:
+        super().__init__(inner)
+        self.note = ""
+        self._entered = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.inner.__aenter__()
+            self._entered = True
+        except ToolsetError as error:
+            self.note = str(error)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._entered:
+            self._entered = False
+            await self.inner.__aexit__(kind, error, trace)
+
+    async def specs(self) -> Sequence[ToolSpec]:
+        """The inner tools, or none."""
+        if self.note:
+            return ()
+        try:
+            return await self.inner.specs()
+        except ToolsetError as error:
+            self.note = str(error)
+            return ()
+
+
+def python_tools(names: Iterable[str], base: Path) -> list[Tool]:
+    """The tools that ``FILE.py``, ``FILE.py:NAME`` or ``MODULE:NAME`` name, files from ``base``.
+
+    :raises ConfigError: if a file or module can't be loaded, or has no such tool.
+    """
+    return [tool for name in names for tool in _named_tools(name, base)]
+
+
+def _named_tools(name: str, base: Path) -> list[Tool]:
+    where, _, attribute = name.rpartition(":")
+    if name.endswith(".py"):
+        where, attribute = name, ""
+    elif not where:
+        raise ConfigError(f"{name!r} names no Python tool: write FILE.py, FILE.py:NAME or MODULE:NAME")
+    module = _load_file(base / Path(where).expanduser()) if where.endswith(".py") else _load_module(where, base)
+    if attribute:
+        found = getattr(module, attribute, None)
+        if not callable(found) and not hasattr(found, "specs"):
+            raise ConfigError(f"{where} has no tool {attribute!r}; it has {_tool_names(module) or 'none'}")
+        return [found]
+    tools: list[Tool] = list(_own_tools(module).values())
+    if not tools:
+        raise ConfigError(
+            f"{where} has no tools: put @tool (from agentrt) above a function, or name one with {name}:NAME"
+        )
+    return tools
+
+
+def _own_tools(module: ModuleType) -> dict[str, Function]:
+    """The module's ``@tool`` functions in order, without those that it only imported."""
+    found = {name: value for name, value in vars(module).items() if isinstance(value, Function)}
+    return {name: item for name, item in found.items() if getattr(item.call, "__module__", "") == module.__name__}
+
+
+def _tool_names(module: ModuleType) -> list[str]:
+    return list(_own_tools(module))
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ConfigError(f"there is no file {str(path)!r} to load tools from")
+    name = f"agentrt_tool_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{str(path)!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    _importable(path.resolve().parent)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"{str(path)!r} failed to load: {type(error).__name__}: {error}{_place(error, path)}"
+        ) from error
+    return module
+
+
+def _load_module(name: str, base: Path) -> ModuleType:
+    _importable(base)
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"the module {name!r} can't be imported: {type(error).__name__}: {error}") from error
+
+
+def _importable(folder: Path) -> None:
+    """Let what is loaded import its neighbours; at the end of the path, so that they shadow nothing."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """The line of ``path`` that the error came through."""
+    lines = []
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return f" (line {lines[-1]})" if lines else ""
+
+
+def packs(names: Iterable[str], root: Path) -> list[Tool]:
+    """The tools of the packs that come along; ``root`` is the folder of the ``files`` pack.
+
+    :raises ConfigError: if there is no such pack.
+    """
+    wanted = list(dict.fromkeys(names))
+    if not wanted:
+        return []
+    from agentrt_tools import pack
+
+    return list(pack(wanted, root=root))
+
+
+def mcp_servers(loaded: Loaded, environ: dict[str, str]) -> list[McpServer]:
+    """The configured servers that are enabled."""
+    return [_configured(server, environ) for server in loaded.servers if server.config.enabled]
+
+
+def _configured(server: Server, environ: dict[str, str]) -> McpServer:
+    origin = str(server.path)
+    try:
+        config = resolve_server(server.config, environ, server.path.parent, own=server.own)
+    except Unresolved as error:
+        return McpServer(server.name, None, origin, f"left out: {error}")
+    connected = _connect(config, server.name)
+    toolset = _filtered(connected, config, server.name)
+    return McpServer(server.name, toolset if config.required else BestEffort(toolset), origin, connected=connected)
+
+
+def _connect(config: ServerConfig, name: str) -> Any:
+    argv = config.argv
+    return connector("mcp")(
+        list(argv) if argv else config.url,
+        name=name,
+        env=config.env or None,
+        cwd=config.cwd,
+        headers=config.headers or None,
+        transport=config.transport,
+        trusted=config.trusted,
+        start_seconds=config.start_seconds,
+        idle_seconds=config.idle_seconds,
+        call_seconds=config.call_seconds,
+    )
+
+
+def _filtered(toolset: Toolset, config: ServerConfig, name: str) -> Toolset:
+    if config.enabled_tools is None and not config.disabled_tools:
+        return toolset
+
+    def keep(spec: ToolSpec) -> bool:
+        bare = spec.name.removeprefix(f"{name}__")
+        wanted = config.enabled_tools is None or _any(bare, config.enabled_tools)
+        return wanted and not _any(bare, config.disabled_tools)
+
+    return Filtered(toolset, keep)
+
+
+def _any(name: str, globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def named_servers(targets: Sequence[str], taken: Iterable[str]) -> list[McpServer]:
+    """The servers of ``--mcp``, with names that are not ``taken``. The run can't do without them."""
+    names = set(taken)
+    made: list[McpServer] = []
+    for target in targets:
+        toolset = connector("mcp")(target)
+        bare, number = toolset.name, 1
+        while toolset.name in names:
+            number += 1
+            toolset = connector("mcp")(target, name=f"{bare}_{number}")
+        names.add(toolset.name)
+        made.append(McpServer(toolset.name, toolset, "--mcp", connected=toolset))
+    return made

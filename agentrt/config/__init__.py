@@ -1,0 +1,28 @@
+"""Configuration: agentrt's own files and other hosts' ``mcpServers`` files, merged, each value with its origin."""
+
+from agentrt.config.hosts import HOSTS, HostFile, host_files
+from agentrt.config.load import Loaded, Source, load
+from agentrt.config.paths import user_config_file, user_data_dir
+from agentrt.config.references import Unresolved, resolve, resolve_server
+from agentrt.config.schema import Config, LimitsConfig, PermissionsConfig, ServerConfig
+from agentrt.config.trust import Claim, TrustStore
+
+__all__ = [
+    "HOSTS",
+    "Claim",
+    "Config",
+    "HostFile",
+    "LimitsConfig",
+    "Loaded",
+    "PermissionsConfig",
+    "ServerConfig",
+    "Source",
+    "TrustStore",
+    "Unresolved",
+    "host_files",
+    "load",
+    "resolve",
+    "resolve_server",
+    "user_config_file",
+    "user_data_dir",
+]

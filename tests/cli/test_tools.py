@@ -1,0 +1,81 @@
+import json
+
+from cli.conftest import SERVER_COMMAND
+
+FLAGS = ("--tool", "tools.py", "--mcp", SERVER_COMMAND)
+
+
+def test_tools_are_listed_with_source_effect_and_description(machine):
+    ran = machine.run("tools", *FLAGS, "--pack", "calculator")
+    rows = [line.split("\t") for line in ran.stdout.splitlines()]
+    assert ran.returncode == 0
+    assert ["temperature", "python", "reads", "The temperature in a city, in degrees Celsius."] in rows
+    assert ["server__shout", "mcp:server", "reads", "Say a word loudly."] in rows
+    assert ["server__keep", "mcp:server", "writes", "Keep a word."] in rows
+    assert "calculate" in {row[0] for row in rows}
+
+
+def test_schemas_are_shown_whole_and_json_is_one_tool_a_line(machine):
+    ran = machine.run("tools", "--tool", "tools.py", "--schema")
+    assert '"city": {' in ran.stdout
+    ran = machine.run("tools", "--tool", "tools.py", "--json")
+    first = json.loads(ran.stdout.splitlines()[0])
+    assert (first["name"], first["input_schema"]["required"]) == ("temperature", ["city"])
+
+
+def test_servers_are_shown_with_their_state_one_that_fails_among_them(machine):
+    command, argument = SERVER_COMMAND.split()
+    servers = {"good": {"command": command, "args": [argument], "enabledTools": ["s*"]}, "gone": {"command": "no-such"}}
+    servers["unset"] = {"command": "x", "env": {"KEY": "${NO_SUCH_VARIABLE}"}}
+    servers["off"] = {"command": "x", "disabled": True}
+    machine.write("servers.json", json.dumps({"mcpServers": servers}))
+    ran = machine.run("tools", "--servers", "--mcp-config", "servers.json", "--json")
+    states = {state["name"]: state for state in map(json.loads, ran.stdout.splitlines())}
+    assert ran.returncode == 0
+    assert set(states) == {"good", "gone", "unset"}
+    good = states["good"]
+    assert (good["state"], good["protocol"], good["tools"], good["server"]) == (
+        "up",
+        "2025-06-18",
+        1,
+        "test-server 1.2",
+    )
+    assert states["gone"]["state"] == "failed"
+    assert "NO_SUCH_VARIABLE is not set" in states["unset"]["notes"][0]
+
+
+def test_a_call_goes_through_the_gate_to_the_tool(machine):
+    ran = machine.run("call", "server__shout", '{"word": "hi"}', *FLAGS)
+    assert (ran.returncode, ran.stdout) == (0, "HI\n")
+    ran = machine.run("call", "keep", "-", *FLAGS, stdin='{"word": "hi"}')
+    assert (ran.returncode, ran.stdout) == (0, "kept hi\n")
+    ran = machine.run("call", "temperature", '{"city": "Oslo"}', "--tool", "tools.py", "--json")
+    assert json.loads(ran.stdout)["data"] == 21.5
+
+
+def test_a_call_that_the_gate_rejects_exits_with_1_and_its_message(machine):
+    ran = machine.run("call", "temperature", '{"town": "Oslo"}', "--tool", "tools.py")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "expected a property 'city'" in ran.stderr.replace('"', "'")
+    ran = machine.run("call", "temprature", "{}", "--tool", "tools.py")
+    assert (ran.returncode, "Did you mean 'temperature'?" in ran.stderr) == (1, True)
+
+
+def test_a_tool_that_fails_exits_with_1_and_a_repair_is_said(machine):
+    ran = machine.run("call", "fail", "{}", "--tool", "tools.py")
+    assert (ran.returncode, "no such luck" in ran.stderr) == (1, True)
+    ran = machine.run("call", "keep", '{"word": "hi",}', "--tool", "tools.py")
+    assert (ran.returncode, ran.stdout) == (0, "kept hi\n")
+    assert "~ keep repaired" in ran.stderr
+
+
+def test_at_a_terminal_tools_are_a_table_and_progress_is_shown(machine):
+    child = machine.spawn("tools", "--tool", "tools.py")
+    child.expect("what it does")
+    child.expect("temperature")
+    child.wait()
+    child = machine.spawn("call", "server__count", *FLAGS)
+    child.expect("server__count 1/2 half way")
+    child.expect("DONE")
+    child.wait()
+    assert child.exitstatus == 0
