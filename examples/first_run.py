@@ -15,8 +15,8 @@ from agentrt.events import CallFinished, CallRejected, CallStarted
 
 QUESTION = "At what time in Tokyo does flight TK52 land?"
 INSTRUCTIONS = (
-    "First look up the flight. Then convert its local_time, with its airport_timezone as the source, "
-    "to the time zone of the city that the user names."
+    "Look up the flight first. Its result gives the source_timezone and the time; "
+    "convert them to the time zone of the city that the user names."
 )
 
 

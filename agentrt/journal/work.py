@@ -266,7 +266,7 @@ class _Run:
             try:
                 await worker.agent_for(claim).run(None, session=session)
                 return
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a session raises, the worker goes on with the others
                 if not isinstance(_lone(error), Unavailable):
                     raise
             await _patiently(session.commit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from agentrt.contract import Gate, Passed, Rejected
 from agentrt.engines.scripted import call, calls
+from agentrt.loop import Limits
 from agentrt.types import CheckedCall, ToolCall
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
@@ -75,18 +77,20 @@ def test_no_argument_that_the_oracle_calls_invalid_reaches_a_tool(schema: dict[s
 
     async def act(checked: CheckedCall) -> str:
         reached.append(checked.arguments)
-        oracle.validate(checked.arguments)  # raises: the run would have an error that starts with "writes failed"
+        oracle.validate(checked.arguments)  # raises: the run would have an error that starts with "tool failed"
         return "fine"
 
     for read_only in (False, True):
         tools = Tools(spec("tool", schema, read_only=read_only), act=act)
-        result = anyio.run(run, [calls(*(call("tool", text) for text in raw)), "done"], tools)
+        script = [calls(*(call("tool", text) for text in raw)), "done"]
+        result = anyio.run(partial(run, script, tools, limits=Limits(identical_calls=None)))
         answers = texts(result.transcript)
         assert result.reason == "done"
         assert len(rebuilt(result.transcript)) == len(result.transcript)
         assert len(answers) == len(raw)
         assert not any("failed" in answer for answer in answers)
-        assert len(tools.calls) == answers.count("fine")
+        # a read may have started on a valid text that the model then went on writing after
+        assert len(tools.calls) == answers.count("fine") or (read_only and len(tools.calls) > answers.count("fine"))
         json.dumps(reached, allow_nan=False).encode()
 
 
