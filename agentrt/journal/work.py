@@ -266,7 +266,7 @@ class _Run:
             try:
                 await worker.agent_for(claim).run(None, session=session)
                 return
-            except Exception as error:  # noqa: BLE001 - whatever a session raises, the worker goes on with the others
+            except (Unavailable, ExceptionGroup) as error:
                 if not isinstance(_lone(error), Unavailable):
                     raise
             await _patiently(session.commit)
