@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentrt.combine import Combined, Filtered, Prefixed
+from agentrt.combine import Classified, Combined, Filtered, Prefixed
 from agentrt.contract import Gate
 from agentrt.dispatch import Permit
 from agentrt.engine import Engine, Request
@@ -12,7 +12,7 @@ from agentrt.errors import AgentrtError, ConfigError, EngineError, EngineRefused
 from agentrt.events import Event
 from agentrt.function import tool
 from agentrt.loop import Agent, Limits, Result
-from agentrt.toolset import Progress, Toolset
+from agentrt.toolset import NOT_RUN, Key, Progress, Toolset
 from agentrt.types import (
     Assistant,
     Media,
@@ -26,9 +26,11 @@ from agentrt.types import (
 )
 
 __all__ = [
+    "NOT_RUN",
     "Agent",
     "AgentrtError",
     "Assistant",
+    "Classified",
     "Combined",
     "ConfigError",
     "Engine",
@@ -37,6 +39,7 @@ __all__ = [
     "Event",
     "Filtered",
     "Gate",
+    "Key",
     "Limits",
     "Media",
     "Message",

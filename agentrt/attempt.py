@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import CancelledError, current_task
 from dataclasses import replace
 
-from anyio import get_current_task, move_on_after
+from anyio import move_on_after
 
 from agentrt.contract import Gate
 from agentrt.toolset import NOT_RUN, NotRun, Progress, Toolset, outcome
@@ -52,9 +52,9 @@ async def inquire(call: CheckedCall, toolset: Toolset, gate: Gate, seconds: floa
 
 
 def _cancelled() -> bool:
-    """Whether this task is being cancelled, so that the error is not of the tool's own making."""
+    """Whether this task is being cancelled (anyio's scopes count too), so that the error is not the tool's own."""
     task = current_task()
-    return get_current_task().has_pending_cancellation() or (task is not None and bool(task.cancelling()))
+    return task is not None and task.cancelling() > 0
 
 
 def _judged(result: ToolResult, call: CheckedCall, gate: Gate) -> ToolResult:

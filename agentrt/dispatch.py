@@ -15,7 +15,7 @@ from agentrt.attempt import attempt, inquire
 from agentrt.contract import Gate, Passed
 from agentrt.conversation import Conversation, OpenTurn
 from agentrt.events import CallFinished, CallProgress, CallRejected, CallRepaired, CallStarted, Emit
-from agentrt.toolset import NOT_RUN, Toolset
+from agentrt.toolset import NOT_RUN, NotRun, Toolset
 from agentrt.types import Assistant, CheckedCall, ToolCall, ToolResult, ToolSpec, Transcript
 
 Permit = Callable[[CheckedCall, Transcript], Awaitable[str | None]]
@@ -88,31 +88,43 @@ class Dispatch:
         """
         self._whole = True
         for call in turn.answer.calls:
-            spec = self.gate.spec(call.name)
-            sent = call.id in turn.in_flight or (call.id in turn.repeatable and not _repeatable(spec))
+            sent = call.id in turn.in_flight or call.id in turn.repeatable
             self._jobs[call.id] = _Job(call, sent=sent, result=turn.results.get(call.id))
         for job in self._jobs.values():
             if job.result is None:
-                await self._take_up(job, turn.keys.get(job.call.id))
+                await self._take_up(job, turn)
         return await self._run_all(turn.answer, list(self._jobs.values()))
 
-    async def _take_up(self, job: _Job, key: str | None) -> None:
+    async def _take_up(self, job: _Job, turn: OpenTurn) -> None:
         """Make a call that a crash left without a result ready to run, or give it the result that it has."""
         verdict = self.gate.check(job.call)
         if isinstance(verdict, Passed):
-            job.checked = await self._pass(job.call, verdict, key)
-            found = await inquire(job.checked, self.toolset, self.gate, self.call_seconds) if job.sent else NOT_RUN
+            job.checked = await self._pass(job.call, verdict, turn.keys.get(job.call.id))
+            unsafe = job.call.id in turn.in_flight or not _repeatable(job.checked.spec)
+            if job.sent and unsafe:
+                found = await inquire(job.checked, self.toolset, self.gate, self.call_seconds)
+                await self._resolve(job, job.checked, found)
+        elif job.sent:
+            await self._doubt(job, verdict.reason)
         else:
-            found = verdict.reason
-        if isinstance(found, str) and not job.sent:
-            await self._reject(job, found)
-        elif found is not NOT_RUN:
-            job.result = found if isinstance(found, ToolResult) else _in_doubt(job.call, found)
-            await self.conversation.doubt(job.result, reconciled=isinstance(found, ToolResult))
-            await self.emit(CallFinished(job.result, 0.0))
-        elif job.sent and job.checked:
+            await self._reject(job, verdict.reason)
+
+    async def _resolve(self, job: _Job, call: CheckedCall, found: ToolResult | NotRun | str) -> None:
+        """Take what was found out about an unsafe call in flight."""
+        if isinstance(found, str):
+            await self._doubt(job, found)
+        elif found is NOT_RUN:
             job.sent = False
-            await self.conversation.clear(job.checked)
+            await self.conversation.clear(call)
+        else:
+            job.result = found
+            await self.conversation.doubt(found, reconciled=True)
+            await self.emit(CallFinished(found, 0.0))
+
+    async def _doubt(self, job: _Job, why: str) -> None:
+        job.result = _in_doubt(job.call, why)
+        await self.conversation.doubt(job.result, reconciled=False)
+        await self.emit(CallFinished(job.result, 0.0))
 
     async def call_off(self) -> None:
         """The run is cancelled. What has not started gets its result for good, so that no resume starts it."""
@@ -249,5 +261,5 @@ def _in_doubt(call: ToolCall, why: str) -> ToolResult:
     return replace(failed(call, unknown), details=why)
 
 
-def _repeatable(spec: ToolSpec | None) -> bool:
-    return spec is not None and (spec.read_only or spec.idempotent)
+def _repeatable(spec: ToolSpec) -> bool:
+    return spec.read_only or spec.idempotent

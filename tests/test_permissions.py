@@ -112,7 +112,7 @@ async def test_with_nobody_to_ask_the_model_is_asked_once_whether_it_means_it():
     permit = Permissions("ask", ungrounded=_nobody_said)
     first = await permit(_call("weather", read_only=True, city="London"), ROWS)
     assert 'neither the user nor a tool said city "London"' in first
-    assert "make the same call again" in first
+    assert "Answer the user in words" in first
     assert await permit(_call("weather", read_only=True, city="London"), ROWS) is None
 
 
@@ -122,7 +122,7 @@ async def test_full_and_allow_do_not_ask_the_person_about_ungrounded_arguments_b
         Permissions("full", ask=person, ungrounded=_nobody_said),
         Permissions("ask", allow=["keep"], ask=person, ungrounded=_nobody_said),
     ):
-        assert "was not run yet" in await permit(_call(city="London"), ROWS)
+        assert "was not run" in await permit(_call(city="London"), ROWS)
         assert await permit(_call(city="London"), ROWS) is None
 
 

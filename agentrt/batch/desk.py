@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 
@@ -16,6 +16,7 @@ from agentrt.journal.records import Ended, Record
 from agentrt.journal.session import Session
 from agentrt.journal.store import JournalError, Store, Unavailable
 from agentrt.loop import Agent
+from agentrt.types import ToolResult
 
 AgentFor = Callable[[Task], Agent]
 """The agent for a task: an open one, and it may be the same for all."""
@@ -35,6 +36,13 @@ class Order:
     store: str = ""
     retries: int = 2
     wait_seconds: float = 1.0
+
+
+class _Unfinished(Session):
+    """A session that goes on by itself: a batch that is stopped is meant to be taken up where it was."""
+
+    async def call_off(self, results: Sequence[ToolResult]) -> None:
+        """Write nothing: what had not started runs when the batch goes on."""
 
 
 class Desk:
@@ -69,7 +77,7 @@ class Desk:
         if records and isinstance(records[-1], Ended):
             return
         folded = fold(records)
-        session = Session(self.store, lease, folded.transcript, folded.open_turn, records)
+        session = _Unfinished(self.store, lease, folded.transcript, folded.open_turn, records)
         await self.agent_for(job.task).run(None, session=session)
         records += await self.store.read(job.session, after=len(records))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agentrt.journal import Store
     from agentrt.journal.postgres import PostgresStore
 
-app = Typer(rich_markup_mode=None)
+app = Typer(rich_markup_mode=None, add_completion=False)
 
 _WORK = "The worker"
 

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from agentrt.errors import AgentrtError, EngineError, EngineRefused, ToolsetError, lone_errors
 from agentrt.journal.session import Session
 from agentrt.journal.store import JournalError, Lease, Unavailable
-from agentrt.types import ToolSpec
+from agentrt.types import ToolResult, ToolSpec
 
 if TYPE_CHECKING:
     from agentrt.journal.postgres import PostgresStore
@@ -190,6 +190,9 @@ class _Session(Session):
             raise _Stopping
         await super().ask(turn, instructions, tools)
 
+    async def call_off(self, results: Sequence[ToolResult]) -> None:
+        """The run is cancelled here to go on elsewhere: nothing is called off."""
+
 
 @dataclass(slots=True, eq=False)
 class _Run:
@@ -245,11 +248,10 @@ class _Run:
             with self.scope:
                 await self._talk()
                 return _End("done")
-        except _Stopping:
-            pass
         except Exception as error:  # noqa: BLE001 - engines, permits and plugins are foreign code; the worker goes on
-            if not self.scope.cancel_called:
-                return self._failed(_lone(error))
+            failure = _lone(error)
+            if not (self.scope.cancel_called or isinstance(failure, _Stopping)):
+                return self._failed(failure)
         return _End("lost" if self.lost else "back", attempts=claim.attempts)
 
     async def _talk(self) -> None:

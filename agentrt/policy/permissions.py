@@ -97,14 +97,17 @@ class Permissions:
         return None
 
     def _by_model(self, call: CheckedCall, loose: Sequence[str]) -> str | None:
-        """A call that may run, but whose arguments came from nowhere: the model has to make it twice."""
+        """A call that may run, but whose arguments came from nowhere: the model has to make it twice.
+
+        It is not told so: small models take the hint for an order, and repeat what they made up.
+        """
         key = json.dumps([call.name, call.arguments], sort_keys=True)
         if key in self._doubted:
             return None
         self._doubted.add(key)
         return (
-            f"{call.name} was not run yet: neither the user nor a tool said {_values(call, loose)}. "
-            "Call a tool with what you were told, or answer in words. If you are sure, make the same call again."
+            f"{call.name} was not run: neither the user nor a tool said {_values(call, loose)}. "
+            "Answer the user in words, or call a tool with what you were told."
         )
 
 

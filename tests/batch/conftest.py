@@ -9,7 +9,7 @@ import pexpect
 import pytest
 
 HERE = Path(__file__).parent
-PROGRAM = [sys.executable, "-c", "from agentrt.cli.batch import app; app(prog_name='agentrt batch')"]
+PROGRAM = [sys.executable, "-m", "agentrt.cli", "batch"]
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_tasks_that_fail_or_end_otherwise_are_told_apart_and_only_the_failed_are
     assert ran.returncode == 1
     assert "task 2 failed: the endpoint does not like it" in ran.stderr
     assert "0 done · 2 ended otherwise · 1 failed" in ran.stderr
-    assert "to go on with the 1 that are left: agentrt tasks.jsonl --no-config" in ran.stderr
+    assert "to go on with the 1 that are left: agentrt batch tasks.jsonl --no-config" in ran.stderr
     again = desktop.run("--max-turns", "1", "--out", "r.jsonl")
     assert again.returncode == 1
     found = {item["id"]: item for item in lines((desktop.work / "r.jsonl").read_text())}
@@ -135,7 +135,7 @@ def test_two_commands_do_not_take_the_tasks_from_each_other(desktop, kit):
         first.send_signal(signal.SIGTERM)
         assert first.wait(30) == 143
         said = first.stderr.read()
-    assert "stopped: 0 done of 1\nto go on with the 1 that are left: agentrt tasks.jsonl" in said
+    assert "stopped: 0 done of 1\nto go on with the 1 that are left: agentrt batch tasks.jsonl" in said
     assert desktop.run("--out", "r.jsonl").returncode == 0
 
 
@@ -155,7 +155,7 @@ def test_at_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_says_how_to_go_on(de
     _until_it_hangs(desktop, kit)
     child.sendintr()
     child.expect("stopped: 1 done · 1 failed")
-    child.expect("to go on with the 2 that are left: agentrt tasks.jsonl --no-config")
+    child.expect("to go on with the 2 that are left: agentrt batch tasks.jsonl --no-config")
     child.expect(pexpect.EOF)
     child.wait()
     assert child.exitstatus == 130

@@ -154,6 +154,34 @@ async def test_who_goes_on_with_a_job_after_it_was_handed_to_another_has_no_say_
     assert "whether it took effect is unknown" in told[0]
 
 
+async def test_a_job_that_was_cancelled_goes_on_with_all_the_calls_that_had_not_started(kit):
+    store = MemoryStore()
+    reached = anyio.Event()
+
+    @tool
+    async def slow() -> str:
+        reached.set()
+        return await anyio.sleep_forever()
+
+    def answer(request):
+        if len(request.transcript) == 1:
+            return calls(call("slow", {}), call("effect", {"word": "x"}))
+        return " / ".join(message.text for message in request.transcript if isinstance(message, ToolResult))
+
+    (job,) = await prepared(store, "go")
+    async with Agent(ScriptedEngine(answer), tools=[slow, *kit.TOOLS]) as agent:
+        desk = Desk(order(kit.crew), store, lambda task: agent)
+        async with anyio.create_task_group() as group:
+            group.start_soon(desk.run, job)
+            await reached.wait()
+            group.cancel_scope.cancel()
+        assert kit.logged("effects") == []
+        found = await desk.run(job)
+    assert kit.logged("effects") == ["x"]
+    assert found.text.startswith("slow was running when its run broke off, and whether it took effect is unknown.")
+    assert found.text.endswith("/ did x")
+
+
 class Full(MemoryStore):
     """A store whose disk is full for a while."""
 

@@ -2,9 +2,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 from cli.conftest import PROGRAM, SERVER_COMMAND, call
+
+from agentrt.cli.app import _GROUPS
 
 
 @pytest.mark.parametrize(
@@ -108,6 +111,12 @@ def test_version_and_help_are_there_without_a_command(machine):
     listed = machine.run("--help").stdout
     assert all(command in listed for command in ("run", "chat", "tools", "call", "doctor", "config", "models"))
     assert "--engine" in machine.run("run", "-h").stdout
+    assert [name for name in _GROUPS if name not in listed] == []
+
+
+@pytest.mark.parametrize("name", _GROUPS)
+def test_every_group_that_is_listed_is_there(name):
+    assert import_module(f"agentrt.cli.{name}").app
 
 
 LIGHT = ["mcp", "a2a", "httpx", "httpx2", "typer", "rich", "pydantic", "xllamacpp", "pyreqwest", "aiohttp"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -334,6 +335,22 @@ class TestBadTools:
         result = await run([calls(call("tool", {})), "done"], Tools(spec("tool"), act=act))
         assert texts(result.transcript) == ["tool was cancelled from within; its effect is unknown."]
         assert result.text == "done"
+
+    async def test_a_tool_with_timeouts_of_its_own_that_is_then_cancelled_from_within_is_no_cancel_of_ours(
+        self,
+    ) -> None:
+        async def act(checked: CheckedCall) -> str:
+            with anyio.move_on_after(0):
+                await anyio.sleep_forever()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    await anyio.sleep_forever()
+            async with anyio.create_task_group() as group:
+                group.cancel_scope.cancel()
+            raise asyncio.CancelledError
+
+        result = await run([calls(call("tool", {})), "done"], Tools(spec("tool"), act=act))
+        assert texts(result.transcript) == ["tool was cancelled from within; its effect is unknown."]
 
     async def test_an_own_id_or_name_in_a_result_is_replaced(self) -> None:
         act = lambda checked: anything(ToolResult("not-yours", "someone", "hello"))  # noqa: E731

@@ -229,6 +229,8 @@ class TestIdenticalCalls:
         assert (await self.play(*"aaaaaaaaaa", limit=None))[0].reason == "done"
         result, nudges = await self.play(*"aaa", limit=2)
         assert (result.reason, result.turns, nudges) == ("identical_calls", 2, [2])
+        result, nudges = await self.play(*"aaa", limit=1)
+        assert (result.reason, result.turns, nudges) == ("identical_calls", 1, [])
 
 
 class TestRejectedTurns:

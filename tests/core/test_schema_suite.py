@@ -41,8 +41,8 @@ class Case:
 def download(folder: Path, version: str) -> None:
     wanted = f"jsonschema=={version}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--no-binary", "jsonschema", "--dest", str(folder), wanted]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    command += ["--no-binary", "jsonschema", "--retries", "1", "--timeout", "30", "--dest", str(folder), wanted]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = f"the schema suite could not be downloaded ({wanted}): {done.stderr.strip()[-500:]}"
         if os.environ.get("AGENTRT_TEST_NETWORK") == "1":

@@ -23,7 +23,7 @@ from agentrt.journal.memory import MemoryStore
 from agentrt.journal.records import Asked, dump
 from agentrt.journal.store import SessionInfo
 from agentrt.toolset import NOT_RUN
-from agentrt.types import ToolResult
+from agentrt.types import ToolResult, User
 
 NAME = "simulated"
 INSTRUCTIONS = "Be brief."
@@ -47,11 +47,25 @@ class Crash(BaseException):
 class Effect:
     """Something that a tool did to the world."""
 
+    session: str
     tool: str
     call_id: str
     n: int
     key: str
     process: int
+
+
+@dataclass
+class Written:
+    """What a session's store has promised: its newest epoch, each record, and the request of each that asks.
+
+    ``forked`` is how many records it took over from another session.
+    """
+
+    epoch: int
+    records: list[bytes] = field(default_factory=list)
+    requests: list[tuple[int, bytes]] = field(default_factory=list)
+    forked: int = 0
 
 
 @dataclass
@@ -62,15 +76,12 @@ class World:
     log: list[str] = field(default_factory=list)
     disk: dict = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
-    acknowledged: list[bytes] = field(default_factory=list)
-    requests: list[tuple[int, bytes]] = field(default_factory=list)
-    epoch: int = 0
+    written: dict[str, Written] = field(default_factory=dict)
     boundaries: int = 0
     processes: int = 0
     asked: int = 0
     calls: int = 0
     stalls: int = 0
-    hangs: int = 0
 
     def __post_init__(self):
         chance = self.chance("plan")
@@ -83,6 +94,17 @@ class World:
         """Chance for one question, so that an answer does not depend on what else was asked."""
         return random.Random(f"{self.seed}/{'/'.join(map(str, what))}")
 
+    def fault(self, *, store):
+        """What strikes at this boundary, if anything does."""
+        if self.boundaries not in self.faults:
+            return ""
+        kinds = ["crash", "crash", "stall", "cancel", *(["fail"] * 3 if store else [])]
+        return self.chance("fault", self.boundaries).choice(kinds)
+
+    async def pause(self):
+        """For as long as a process stands still."""
+        await anyio.sleep(self.chance("stall", self.boundaries).uniform(0, 30))
+
     def note(self, words):
         self.log.append(f"{anyio.current_time():.3f} {words}")
 
@@ -90,9 +112,10 @@ class World:
 class Process:
     """A process with one session in it, which the faults of the world may strike."""
 
-    def __init__(self, world):
+    def __init__(self, world, name=NAME):
         world.processes += 1
         self.world = world
+        self.name = name
         self.number = world.processes
         self.alive = True
         self.over = anyio.Event()
@@ -110,26 +133,25 @@ class Process:
         world = self.world
         world.boundaries += 1
         world.note(f"p{self.number} {where}")
-        if world.boundaries not in world.faults:
+        kind = world.fault(store=store)
+        if not kind:
             return
-        kind = world.chance("fault", world.boundaries).choice(
-            ["crash", "crash", "stall", "cancel", *(["fail"] * 3 if store else [])]
-        )
         world.note(f"p{self.number} {kind} at {where}")
-        if kind == "crash":
-            self.alive = False
-            raise Crash
-        if kind == "fail":
-            raise JournalError(f"the store failed at {where}")
-        if kind == "cancel":
-            self.scope.cancel()
-            return
-        world.stalls += 1
-        self.outcome = "stalled"
-        self.over.set()  # it is taken for dead
-        with anyio.CancelScope(shield=True):
-            await anyio.sleep(world.chance("stall", world.boundaries).uniform(0, 30))
-        self.check()
+        match kind:
+            case "crash":
+                self.alive = False
+                raise Crash
+            case "fail":
+                raise JournalError(f"the store failed at {where}")
+            case "cancel":
+                self.scope.cancel()
+            case "stall":
+                world.stalls += 1
+                self.outcome = "stalled"
+                self.over.set()  # it is taken for dead
+                with anyio.CancelScope(shield=True):
+                    await world.pause()
+                self.check()
 
     async def live(self):
         """What the process does from its start to its end."""
@@ -150,10 +172,10 @@ class Process:
 
     async def _live(self):
         world, store = self.world, SimStore(self)
-        if NAME in world.disk:
-            session = await Session.resume(store, NAME)
+        if self.name in world.disk:
+            session = await Session.resume(store, self.name)
         else:
-            session = Session(store, await store.create(SessionInfo(NAME, "", "", 0.0, 0.0, 0)))
+            session = Session(store, await store.create(SessionInfo(self.name, "", "", 0.0, 0.0, 0)))
         agent = Agent(
             engine(self),
             tools=[SimTools(self)],
@@ -187,14 +209,14 @@ class SimStore:
     async def create(self, info, records=()):
         await self.process.boundary("before create", store=True)
         lease = await self.inner.create(info, records)
-        self.world.epoch = lease.epoch
+        self.world.written[info.id] = Written(lease.epoch)
         await self.process.boundary("after create", store=True)
         return lease
 
     async def take(self, session_id, *, tenant=None):
         await self.process.boundary("before take", store=True)
         lease = await self.inner.take(session_id)
-        self.world.epoch = lease.epoch
+        self.world.written[session_id].epoch = lease.epoch
         await self.process.boundary("after take", store=True)
         return lease
 
@@ -205,11 +227,12 @@ class SimStore:
         self.process.check()
         there = len(self.world.disk[lease.session_id].bodies)
         last = await self.inner.append(lease, records, after=after)
-        assert lease.epoch == self.world.epoch, "a write was taken after the fence"
+        written = self.world.written[lease.session_id]
+        assert lease.epoch == written.epoch, "a write was taken after the fence"
         for record in records[len(records) - (last - there) :]:
             if isinstance(record, Asked):
-                self.world.requests.append((len(self.world.acknowledged), self.process.requests.pop(0)))
-            self.world.acknowledged.append(dump(record))
+                written.requests.append((len(written.records), self.process.requests.pop(0)))
+            written.records.append(dump(record))
         await self.process.boundary(f"after append of {kinds}", store=True)
         return last
 
@@ -243,12 +266,12 @@ class SimTools:
         if fate < 0.05:
             raise OSError("it failed before it did anything")
         process.check()
-        world.effects.append(Effect(call.name, call.id, call.arguments["n"], call.key, process.number))
+        n = call.arguments["n"]
+        world.effects.append(Effect(process.name, call.name, call.id, n, call.key, process.number))
         await process.boundary(f"after {call.name} {call.id}")
         if fate < 0.10:
             raise OSError("it failed after it was done")
         if fate < 0.14:
-            world.hangs += 1
             await anyio.sleep_forever()
         await anyio.sleep(chance.expovariate(2.0))
         return ToolResult(call.id, call.name, f"did {call.name} {call.arguments['n']}")
@@ -276,8 +299,9 @@ def engine(process):
     def answer(request):
         world.asked += 1
         chance = world.chance("answer", world.asked)
-        told = sum(isinstance(message, ToolResult) for message in request.transcript)
-        if told >= 2 * world.turns or world.asked > 20:
+        asked = max(at for at, message in enumerate(request.transcript) if isinstance(message, User))
+        told = sum(isinstance(message, ToolResult) for message in request.transcript.since(asked))
+        if told >= 2 * world.turns or chance.random() < 0.05:
             return "all done"
         made = []
         for _ in range(chance.randint(1, 4)):
@@ -324,9 +348,10 @@ def simulate(seed):
 
 
 async def _simulate(world):
-    for _ in range(2):  # again after whoever stalled has woken up and come to its own end
+    stalls = -1
+    while stalls < world.stalls:  # once more after whoever stood still has gone on to its own end
+        stalls, outcome = world.stalls, ""
         async with anyio.create_task_group() as group:
-            outcome = ""
             while outcome != "done":
                 assert world.processes < MAX_PROCESSES, "the session does not come to an end"
                 process = Process(world)

@@ -122,6 +122,18 @@ async def test_what_was_called_off_before_it_started_does_not_start_on_resume(re
     assert [type(record).__name__ for record in await store.read("s")].count("InDoubt") == 1
 
 
+async def test_what_is_to_be_repeated_after_a_crash_is_never_said_not_to_have_run():
+    first, second = PAY_BOTH
+    store = await kept(
+        Answered(calls(first, second)), intended(first), intended(second, "idempotent"), Started("a"), Started("b")
+    )
+    session = await Session.resume(FailingStore(store, 2), "s")
+    with pytest.raises(JournalError):
+        await agent(Bank().tool(idempotent=True)).run(None, session=session)
+    texts = [item.text for item in session.transcript if isinstance(item, ToolResult)]
+    assert all("whether it took effect is unknown" in text for text in texts), texts
+
+
 async def test_a_result_that_is_known_is_written_even_when_the_run_is_being_cancelled():
     store = await kept(Answered(calls(PAY_BOTH[0])), intended(PAY_BOTH[0]), Started("a"))
     session = await Session.resume(store, "s")

@@ -65,7 +65,10 @@ class Verdict:
             if not isinstance(kept[-1], Ended) or kept[-1].reason != "done":
                 self.wrong.append(f"{name} did not come to its end: {kept[-1]}")
             outcomes.update(type(record).__name__ for record in kept if isinstance(record, InDoubt | Reconciled))
-            self._calls(name, fold(kept).transcript, effects, outcomes)
+            try:
+                self._calls(name, fold(kept).transcript, effects, outcomes)
+            except ValueError as error:
+                self.wrong.append(f"{name} is no conversation: {error}")
             landed = Counter(record.result.call_id for record in kept if isinstance(record, Landed))
             self.wrong += [f"{name}: {call} landed {times} times" for call, times in landed.items() if times > 1]
         gaps = await self.nemesis.sql(

@@ -1,9 +1,11 @@
 """A worker process for the tests: a scripted model, and tools that leave their effects in the same Postgres.
 
 Arguments, as one JSON object: dsn, schema, name, lease, sessions, clock (a file with the seconds by which the wall
-clock is wrong), log (a file for what the store acknowledged and refused), and the number of steps of each session.
+clock is wrong), log (a file for what the store acknowledged and refused), ready (a file to make once it takes
+signals), steps (of each session), sabotage (what to break, to see that somebody notices: fence, repeat).
 """
 
+import contextlib
 import json
 import os
 import random
@@ -19,11 +21,13 @@ from agentrt import Agent, tool
 from agentrt.engines.scripted import ScriptedEngine, call, calls
 from agentrt.journal import JournalError, Unavailable
 from agentrt.journal.postgres import PostgresStore
+from agentrt.journal.records import Started
 from agentrt.journal.work import work
 from agentrt.toolset import Key
 from agentrt.types import Assistant
 
-TOOLS = ("look", "put", "pay", "book")
+UNSAFE = ("pay", "book")
+TOOLS = ("look", "put", *UNSAFE)
 
 
 def shift_clock(path):
@@ -54,14 +58,42 @@ class WitnessedStore(PostgresStore):
         except JournalError:
             os.write(self.log, f"refused {lease.session_id} {lease.epoch}\n".encode())
             raise
-        os.write(self.log, f"wrote {lease.session_id} {lease.epoch} {after} {last}\n".encode())
+        before = last - len(records) if after is None else after
+        os.write(self.log, f"wrote {lease.session_id} {lease.epoch} {before} {last}\n".encode())
         return last
+
+
+class OpenFence(WitnessedStore):
+    """Lets anybody write."""
+
+    async def append(self, lease, records, *, after=None):
+        return await super().append(lease, records)
+
+
+def sabotage(what):
+    """Break what keeps zombies out, or what keeps an unsafe call from being repeated; return the store's class."""
+    if what == "fence":
+        from agentrt.journal import postgres
+
+        postgres._APPEND = postgres._APPEND.replace("AND epoch = %(epoch)s AND owner = %(owner)s", "")
+        return OpenFence
+    if what == "repeat":
+        from agentrt.journal import session
+
+        fold = session.fold
+
+        def forgetful(records):
+            return fold([record for record in records if not isinstance(record, Started)])
+
+        session.fold = forgetful
+    return WitnessedStore
 
 
 class Effects:
     """The outside world: a table in which every effect leaves a row."""
 
-    def __init__(self, dsn, schema, worker):
+    def __init__(self, dsn, schema, worker, answer_seconds):
+        self.answer_seconds = answer_seconds
         self.dsn = f"{dsn}&options=-c%20search_path%3D{schema}"
         self.worker = worker
         self.one_at_a_time = anyio.Lock()
@@ -92,7 +124,7 @@ class Effects:
             key,
             self.worker,
         )
-        await anyio.sleep(self.chance.uniform(0, 0.03))
+        await anyio.sleep(self.chance.uniform(0, self.answer_seconds if kind in UNSAFE else 0.03))
         return f"{kind} {step} is done"
 
     def tools(self):
@@ -137,35 +169,49 @@ def script(steps):
 
 
 async def main(order):
-    store = WitnessedStore(
+    store = sabotage(order["sabotage"])(
         f"{order['dsn']}&options=-c%20nemesis.worker%3D{order['name']}", order["schema"], order["log"]
     )
-    effects = Effects(order["dsn"], order["schema"], order["name"])
+    answer_seconds = 0.3 if order["sabotage"] else 0.03  # what is broken shows while an answer is awaited
+    effects = Effects(order["dsn"], order["schema"], order["name"], answer_seconds)
     stop = anyio.Event()
 
-    async def listen():
+    async def listen(*, task_status):
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            task_status.started()
             async for _ in signals:
                 stop.set()
 
     engine = ScriptedEngine(script(order["steps"]))
     engine.requests = _Forgetful()
     async with Agent(engine, tools=effects.tools()) as agent, anyio.create_task_group() as group:
-        group.start_soon(listen)
-        await work(
-            store,
-            lambda lease: agent,
-            worker=order["name"],
-            stop=stop,
-            lease_seconds=order["lease"],
-            sessions=order["sessions"],
-            attempts=1000,
-            suspect_after=1000,
-            drain_seconds=0.1,
-            note=lambda line: print(line, flush=True),
-        )
+        await group.start(listen)
+        group.start_soon(end_with, sys.stdin)
+        await anyio.Path(order["ready"]).touch()
+        while True:
+            with contextlib.suppress(Unavailable):  # the server is away to begin with: start again
+                await work(
+                    store,
+                    lambda lease: agent,
+                    worker=order["name"],
+                    stop=stop,
+                    lease_seconds=order["lease"],
+                    sessions=order["sessions"],
+                    attempts=1000,
+                    suspect_after=1000,
+                    drain_seconds=0.1,
+                    note=lambda line: print(line, flush=True),
+                )
+                break
+            await anyio.sleep(0.1)
         group.cancel_scope.cancel()
     await store.aclose()
+
+
+async def end_with(stream):
+    """End on the spot when whoever started this has ended, however that was."""
+    await anyio.wait_readable(stream)
+    os._exit(9)
 
 
 class _Forgetful(list):

@@ -1,5 +1,8 @@
 """One worker: what it claims, how it lets go of it, and what it does when something is away or keeps failing."""
 
+import re
+from pathlib import Path
+
 import anyio
 import pytest
 from journal_samples import ended, info, said
@@ -368,3 +371,13 @@ async def test_an_older_database_is_brought_up_to_date_with_what_is_in_it(place)
     store = place.open()
     assert await state(store, "old") == ("queued", "", 0)
     assert (await store.claim("w", 60)).epoch == 8
+
+
+async def test_the_queries_of_the_manual_work(store):
+    await queue(store, "a", "b")
+    manual = (Path(__file__).parents[2] / "docs" / "workers.md").read_text()
+    (block,) = re.findall(r"```sql\n(.*?)```", manual, re.DOTALL)
+    queries = [query for query in re.sub(r"--.*", "", block).split(";") if query.strip()]
+    await store.set_aside(await store.claim("w", 60), "it failed")
+    waiting, running, parked, aside, doubted = [await sql(store, query) for query in queries]
+    assert (waiting[0][0], running, parked, aside, doubted) == (1, [], [], [("a", 0, "it failed")], [])
