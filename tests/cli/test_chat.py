@@ -96,6 +96,7 @@ def test_ctrl_c_cancels_the_turn_and_keeps_the_chat_and_its_servers(machine):
 def test_ctrl_c_at_the_prompt_drops_the_line(machine):
     child = _chat(machine, "Yes.")
     child.send("half a li")
+    child.expect("half a li")  # readline has read it and waits again
     child.sendintr()
     child.expect("Ctrl-D leaves")
     child.expect("> ")
