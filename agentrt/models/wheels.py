@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from agentrt.errors import EngineError
@@ -95,11 +96,11 @@ def _run(command: Sequence[str], environment: dict[str, str], out: int, look: Ca
 def _size(folder: Path) -> int:
     """Bytes below ``folder``, which pip changes as we look."""
     total = 0
-    for path in folder.rglob("*.whl"):
-        try:
-            total += path.stat().st_size
-        except OSError:
-            continue
+    for place, _, names in os.walk(folder):  # which passes over a folder that is gone when its turn comes
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(OSError):
+                    total += Path(place, name).stat().st_size
     return total
 
 

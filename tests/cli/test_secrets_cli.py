@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from conftest import PROGRAM, call
+from cli.conftest import PROGRAM, call
 
 ME = {"name": "test", "version": "1"}
 SERVER = Path(__file__).parent / "leaky_server.py"

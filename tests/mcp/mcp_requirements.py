@@ -207,7 +207,7 @@ CLAUSES = (
         "A task is polled at its own interval to its end, also after a crash.",
         "tasks:a_task_is_polled_to_its_result_and_its_looks_are_progress",
         "tasks:a_task_outlives_the_connection_and_is_not_called_again",
-        "tasks:a_call_in_doubt_that_had_become_a_task_is_asked_after_by_another_process",
+        "tasks:a_call_that_had_become_a_task_when_its_process_died_is_asked_after_by_another",
         "tasks:nobody_can_tell_what_came_of_a_call_that_was_no_task_or_is_forgotten",
     ),
     clause(
