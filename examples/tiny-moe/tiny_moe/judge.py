@@ -112,7 +112,7 @@ async def evaluate(
     """Play ``count`` held-out conversations and return the score."""
     total = Score()
     for world, group in held_out(seed, count, turns=turns):
-        async with Agent(engine, tools=tools_of(world), limits=Limits(turns=12)) as agent:
+        async with Agent(engine, tools=tools_of(world), temperature=0.0, limits=Limits(turns=12)) as agent:
             judge = Judge(agent, show=show)
             judge.score = total
             for episode in group:
