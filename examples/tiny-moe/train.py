@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 from tiny_moe.data import batches, stage_at, tokenizer_from
 from tiny_moe.model import balance, make_config, make_model
+from tiny_moe.vocabulary import token_id
 from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import DeepseekV3ForCausalLM, GenerationConfig, PreTrainedTokenizerFast
 
 HERE = Path(__file__).parent
 SAVE_EVERY = 50
-CYCLES = (1500, 900, 600)  # steps in which the learning rate goes from full to nothing
+CYCLES = (1500, 900, 600, 600, 600)  # steps in which the learning rate goes from full to nothing
 
 
 def stream(tokenizer: Tokenizer, seed: int, steps: int, start: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -53,7 +54,7 @@ class Trainer:
         self.tokenizer, self.seed, self.steps, self.rate = tokenizer, seed, steps, rate
         self.saved = work / "state.pt"
         torch.manual_seed(seed)
-        ids = {name: tokenizer.token_to_id(text) for name, text in
+        ids = {name: token_id(tokenizer, text) for name, text in
                {"end": "<|im_end|>", "pad": "[PAD]", "start": "[BOS]"}.items()}  # fmt: skip
         config = make_config(tokenizer.get_vocab_size(), **ids)
         self.model = make_model(config)
@@ -62,6 +63,11 @@ class Trainer:
         self.step = 0
         if self.saved.exists():
             self.load()
+
+    def start_from(self, checkpoint: Path, step: int) -> None:
+        """Take a finished checkpoint's weights, with a fresh optimiser, as what ``step`` steps have made."""
+        self.model.load_state_dict(DeepseekV3ForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).state_dict())
+        self.step = step
 
     def load(self) -> None:
         """Go on where the saved state ended."""
@@ -138,12 +144,16 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=None, help="keep the state here and go on from it (default: OUT.work)"
     )
+    parser.add_argument("--start", type=Path, help="begin with this checkpoint's weights, at step --at")
+    parser.add_argument("--at", type=int, default=0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     work = asked.work or asked.out.with_suffix(".work")
     work.mkdir(parents=True, exist_ok=True)
-    tokenizer = tokenizer_from(asked.seed)
+    tokenizer = Tokenizer.from_file(str(asked.start / "tokenizer.json")) if asked.start else tokenizer_from(asked.seed)
     trainer = Trainer(tokenizer, seed=asked.seed, steps=asked.steps, rate=asked.rate, work=work)
+    if asked.start and not trainer.saved.exists():
+        trainer.start_from(asked.start, asked.at)
     size = sum(param.numel() for param in trainer.model.parameters())
     print(
         f"seed {asked.seed}, {size:,} parameters, {tokenizer.get_vocab_size()} tokens, {asked.steps} steps", flush=True

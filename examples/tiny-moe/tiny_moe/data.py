@@ -11,7 +11,8 @@ import torch
 from tokenizers import Tokenizer
 
 from tiny_moe import episodes, k2
-from tiny_moe.vocabulary import make_tokenizer
+from tiny_moe.play import WORDS
+from tiny_moe.vocabulary import make_tokenizer, token_id
 from tiny_moe.world import AIRLINES, CITIES, CURRENCIES, DAYS, PEOPLE, TITLES, TOOLS, UNITS
 
 VOCABULARY = 1024
@@ -28,6 +29,7 @@ class Stage:
     mix: dict[str, float]
     turns: tuple[int, ...]
     spare: tuple[int | None, ...]
+    rare: float = 1.0
 
 
 STAGES = (
@@ -36,7 +38,9 @@ STAGES = (
     Stage(1125, {"single": 3, "parallel": 4, "chain": 5, "abstain": 1}, (1, 2, 3), (1, 3, None)),
     Stage(1500, {"single": 3, "parallel": 4, "chain": 5, "abstain": 1}, (1, 2, 3, 5, 8, 20), (3, None, None)),
     Stage(2400, {"single": 3, "parallel": 4, "chain": 5, "abstain": 1}, (1, 2, 2, 3, 4, 20), (2, None)),
-    Stage(math.inf, {"single": 3, "parallel": 6, "chain": 6, "abstain": 1}, (1, 1, 2, 2, 3, 20), (2, None, None)),
+    Stage(3000, {"single": 3, "parallel": 6, "chain": 6, "abstain": 1}, (1, 1, 2, 2, 3, 20), (2, None, None)),
+    Stage(3600, {"single": 3, "parallel": 7, "chain": 7, "abstain": 0.6}, (1, 1, 1, 2, 2, 20), (None,)),
+    Stage(math.inf, {"single": 3, "parallel": 8, "chain": 7, "abstain": 0.6}, (1, 1, 2, 2, 20), (None,), rare=2),
 )
 
 
@@ -46,7 +50,7 @@ def stage_at(step: int) -> Stage:
 
 
 _VOCABULARY_MIX = {"single": 3, "parallel": 4, "chain": 5, "abstain": 1}
-_VALUES = (*episodes.WORDS, *CITIES, *PEOPLE, *TITLES, *AIRLINES, *CURRENCIES, *DAYS, *UNITS)
+_VALUES = (*WORDS, *CITIES, *PEOPLE, *TITLES, *AIRLINES, *CURRENCIES, *DAYS, *UNITS)
 
 
 def tokenizer_from(seed: int) -> Tokenizer:
@@ -93,8 +97,8 @@ def encode(tokenizer: Tokenizer, episode: episodes.Episode) -> Encoded:
 
 def _numbers(tokenizer: Tokenizer, ids: list[int]) -> set[int]:
     """Where the numbers of call ids are: they count little, since the runtime counts calls and fixes ids anyway."""
-    begin = tokenizer.token_to_id("<|tool_call_argument_begin|>")
-    digits = {tokenizer.token_to_id(digit) for digit in "0123456789"}
+    begin = token_id(tokenizer, "<|tool_call_argument_begin|>")
+    digits = {token_id(tokenizer, digit) for digit in "0123456789"}
     found = set()
     for at in (at for at, token in enumerate(ids) if token == begin):
         while ids[at - 1] in digits:
@@ -111,6 +115,7 @@ def _episode(rng: random.Random, stage: Stage) -> episodes.Episode:
         split="train",
         spare=rng.choice(stage.spare),
         shuffled=rng.random() < 0.4,
+        rare=stage.rare,
     )
 
 
@@ -123,7 +128,7 @@ def batches(tokenizer: Tokenizer, stage: Stage, rng: random.Random) -> Iterator[
             groups.append([])
         groups[-1].append(one)
     rng.shuffle(groups)
-    pad = tokenizer.token_to_id("[PAD]")
+    pad = token_id(tokenizer, "[PAD]")
     for group in groups:
         longest = len(group[-1].ids)
         yield (

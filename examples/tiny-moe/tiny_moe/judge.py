@@ -15,7 +15,8 @@ from agentrt.engine import Engine
 from agentrt.events import CallRejected, CallStarted, Event
 from agentrt.types import Assistant, Transcript
 from agentrt_mcp import mcp
-from tiny_moe.episodes import Episode, Turn, make_episode
+from tiny_moe.episodes import Episode, make_episode
+from tiny_moe.play import Turn
 from tiny_moe.world import SERVERS, World
 
 SERVER = Path(__file__).parent.parent / "server.py"

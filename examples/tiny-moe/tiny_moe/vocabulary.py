@@ -45,3 +45,14 @@ def make_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens(markers)
     return tokenizer
+
+
+def token_id(tokenizer: Tokenizer, text: str) -> int:
+    """The id of a token.
+
+    :raises KeyError: if there is none with this text.
+    """
+    found: int | None = tokenizer.token_to_id(text)
+    if found is None:
+        raise KeyError(text)
+    return found
