@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from agentrt.contract import Gate, Rejected
 from agentrt.engine import CallDelta, Delta, Finished, Retrying, Traced
 from agentrt.engines.grammar.tags import Tags
-from agentrt.engines.tokens.source import Sampling, Source
+from agentrt.engines.tokens.source import Generates, Sampling
 from agentrt.engines.toolparse import Reading
 from agentrt.types import FinishReason, ToolCall, Usage
 
@@ -49,7 +49,7 @@ class Turn:
     written in the end.
     """
 
-    source: Source
+    source: Generates
     gate: Gate
     sampling: Sampling
     prompt: tuple[int, ...]
