@@ -162,7 +162,8 @@ class TokenEngine:
                 "the engine option `format`, or ask its server with http://HOST:PORT/v1#MODEL"
             )
         end = str(getattr(self._source.tokenizer, "eos_token", "") or "")
-        ends = tuple(dict.fromkeys(mark for mark in (end, *FORMATS[found].stops) if mark in vocabulary.ids))
+        stops = (end, *sorted(FORMATS[found].stops), *FORMATS[found].halts)
+        ends = tuple(dict.fromkeys(mark for mark in stops if mark in vocabulary.ids))
         tags = None
         if settings.grammar == "always" and enforces(found):
             required = settings.calls == "required"
