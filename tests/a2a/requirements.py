@@ -12,9 +12,11 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 MUST = {
     "3.1.1 task-or-message": "SendMessage answers with a task or a message",
+    "3.1.1 message": "an answer that is a message is that alone, with its role, parts and id (4.1.4)",
     "3.1.1 ended-takes-none": "a message for a task that has ended is an UnsupportedOperationError",
     "3.1.1 strange-part": "a part of a media type that is not supported is a ContentTypeNotSupportedError",
     "3.1.2 stream": "SendStreamingMessage streams: the task first, then its updates",
+    "3.1.2 message-only": "a stream of a message has exactly that one message, and closes",
     "3.1.2 stream-ends": "the stream closes when the task has ended",
     "3.1.3 get": "GetTask answers with the task as it is",
     "3.1.3 get-unknown": "a task that is not there is a TaskNotFoundError",
@@ -101,7 +103,6 @@ CLIENT = {
 }
 
 APART = {
-    "3.1.2 message-only": "our agent makes a task of every message",
     "3.1.11 not-configured": "our card offers an extended card only where there is one",
     "3.3.4 no-streaming": "our card always offers streams",
     "3.3.4 extension-required": "our card requires no extension",

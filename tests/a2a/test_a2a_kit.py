@@ -24,6 +24,7 @@ SCENARIOS = {
     "tck-stream-001": ("COMPLETED", [{"text": "Stream hello from TCK"}]),
     "tck-stream-artifact-chunked": ("COMPLETED", [{"text": "chunk-1 "}, {"text": "chunk-2"}]),
     "tck-input-required": ("INPUT_REQUIRED", []),
+    "tck-auth-required": ("AUTH_REQUIRED", []),
 }
 
 
@@ -47,6 +48,23 @@ async def test_what_a_message_asks_for_by_its_id_comes(wire, prefix):
     task = (await wire.call("SendMessage", {"message": sent}))["task"]
     assert task["status"]["state"] == f"TASK_STATE_{state}"
     assert [part for artifact in task.get("artifacts", []) for part in artifact["parts"]] == parts
+
+
+async def test_a_message_may_be_answered_with_a_message_alone(wire):
+    sent = message("TCK", messageId=f"tck-message-response-{uuid.uuid4().hex}")
+    answer = await wire.call("SendMessage", {"message": sent})
+    assert list(answer) == ["message"]
+    said = answer["message"]
+    assert said["role"] == "ROLE_AGENT"
+    assert said["messageId"]
+    assert said["parts"] == [{"text": "Direct message response"}]
+
+
+async def test_a_stream_of_a_message_alone_has_that_and_ends(wire):
+    sent = message("TCK", messageId=f"tck-stream-002-{uuid.uuid4().hex}")
+    events = [event async for event in wire.stream("SendStreamingMessage", {"message": sent})]
+    assert [list(event) for event in events] == [["message"]]
+    assert events[0]["message"]["parts"] == [{"text": "Stream message-only response"}]
 
 
 async def test_a_streamed_message_begins_with_its_task_and_ends_with_its_end(wire):

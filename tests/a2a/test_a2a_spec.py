@@ -656,5 +656,7 @@ async def test_a_message_that_is_sent_again_is_worked_on_once(wire, server):
 
 
 def test_every_clause_has_a_test_and_every_test_a_clause():
+    import test_a2a_messages  # noqa: F401 - it brings the tests of answers that are messages
+
     print("\n" + table())
     assert set(PROOFS) == set(CLAUSES)
