@@ -62,6 +62,7 @@ MUST = {
     "5.4 codes": "each error has the code that its binding has for it",
     "5.5 camel-case": "JSON names are in camelCase, enums are their names, times are RFC 3339",
     "7.4 auth": "a caller who does not prove who it is gets nothing",
+    "7.6.1 auth-required": "work that needs an authorization is a task, and that waits as auth-required",
     "8.2 well-known": "the card is at /.well-known/agent-card.json, for anybody",
     "8.3 interfaces": "the card names each interface with its URL, binding and version, and each answers",
     "8.4.1 signed-content": "a signature is over the canonical card without its signatures",
@@ -84,6 +85,7 @@ MUST = {
 }
 
 SHOULD = {
+    "5.7 unknown-fields": "a field that is not known is passed over",
     "3.2.4 history-order": "the history has what was said, as it was said and in that order",
     "3.3.1 duplicate": "a message that is sent again, by its id, is worked on once",
     "8.6.1 card-cache": "the card says how long it may be kept, and has an ETag",
