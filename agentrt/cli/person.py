@@ -115,6 +115,7 @@ class Person:
         if seat is None:
             return await here(list(questions))
         given: dict[str, Answer] = {}
+        here = here if self.terminal.can_ask else self._nobody
         shown = CancelScope()
 
         def deliver(name: str, answer: Answer) -> None:
@@ -127,16 +128,10 @@ class Person:
             while missing := [name for name in questions if name not in given]:
                 said: Mapping[str, Answer] = {}
                 with CancelScope() as shown:
-                    said = await (here if self.terminal.can_ask else self._nobody)(missing)
-                for name in missing:
-                    if name in said and (earlier := await _taken(seat, name)) is not None:
-                        given.setdefault(name, earlier)
-                    elif name in said:
-                        given.setdefault(name, said[name])
-                await self._say(
-                    {name: given[name] for name in missing if name in given and given[name] is not said.get(name)},
-                    questions,
-                )
+                    said = await here(missing)
+                own = {name: answer for name, answer in said.items() if await _is_first(seat, name, given)}
+                await self._say([(questions[name], given[name]) for name in missing if name in given])
+                given |= own
         return given
 
     async def _nobody(self, names: Sequence[str]) -> Mapping[str, Answer]:
@@ -147,22 +142,25 @@ class Person:
         await sleep_forever()
         raise AssertionError("it is cancelled by the answer")
 
-    async def _say(self, came: Mapping[str, Answer], questions: Mapping[str, Question]) -> None:
+    async def _say(self, came: Sequence[tuple[Question, Answer]]) -> None:
         """Show what was answered elsewhere, below the question that stood here."""
         if not came:
             return
         async with self.terminal.lock:
             self.terminal.taken_back()
-            for name, answer in came.items():
-                self.terminal.note(f"  answered elsewhere: {_words(questions[name], answer)}", "dim")
+            for question, answer in came:
+                self.terminal.note(f"  answered elsewhere: {_words(question, answer)}", "dim")
 
 
-async def _taken(seat: Seat, name: str) -> Answer | None:
-    """Take a question off the board, for it is answered here; the answer that came before that, if one did."""
+async def _is_first(seat: Seat, name: str, given: dict[str, Answer]) -> bool:
+    """Take a question that is answered here off the board; an answer that came there before this one is ``given``."""
     try:
-        return await seat.board.withdraw(seat.run.id, name)
+        earlier = await seat.board.withdraw(seat.run.id, name)
     except JournalError:
-        return None
+        earlier = None
+    if earlier is not None:
+        given.setdefault(name, earlier)
+    return name not in given
 
 
 def _words(question: Question, answer: Answer) -> str:

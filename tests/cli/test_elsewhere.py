@@ -5,15 +5,29 @@ import shlex
 import signal
 import sqlite3
 import subprocess
+import sys
+from contextlib import aclosing
+from pathlib import Path
 
+import anyio
 from cli.conftest import PROGRAM, call
+
+from agentrt.journal import open_store
+from agentrt.serve.board import Board
 
 KEEP = ("run", "Keep.", "--tool", "tools.py:keep", "--mode", "ask")
 
 
 def _waiting(machine):
-    lines = machine.run("sessions", "waiting", "--json").stdout.splitlines()
-    return [json.loads(line) for line in lines]
+    """What another process sees that waits: a run's id and session for each question."""
+
+    async def look():
+        [store] = machine.home.rglob("sessions.db")
+        async with aclosing(open_store(str(store))) as kept, aclosing(Board.of(kept)) as board:
+            found = await board.going_on()
+        return [{"id": run.id, "session": run.session} for run in found for _ in run.questions]
+
+    return anyio.run(look)
 
 
 def _asked(machine, *answers):
@@ -74,9 +88,7 @@ def test_an_answer_that_came_before_the_persons_counts_though_it_was_not_seen_ye
 
 
 def test_of_several_calls_those_that_nobody_answered_are_asked_about_again(machine):
-    child = machine.spawn(
-        *KEEP, "--engine", machine.script([call("keep", word="a"), call("keep", word="b")], "Kept.")
-    )
+    child = machine.spawn(*KEEP, "--engine", machine.script([call("keep", word="a"), call("keep", word="b")], "Kept."))
     child.expect("run all 2")
     asked = _waiting(machine)
     assert len(asked) == 2
@@ -99,6 +111,22 @@ def test_a_chat_is_answered_from_elsewhere_turn_by_turn(machine):
         assert machine.run("sessions", "answer", _waiting(machine)[0]["session"], "yes").returncode == 0
         child.expect("answered elsewhere: yes")
         child.expect(word)
+
+
+def test_a_form_that_stands_at_the_terminal_is_filled_in_elsewhere(machine):
+    server = Path(__file__).parent.parent / "servers" / "full_server.py"
+    machine.write("servers.toml", f"[mcp_servers.full]\ncommand = {json.dumps([sys.executable, str(server)])}\n")
+    flags = ("--config", "servers.toml", "--mode", "full")
+    child = machine.spawn("run", "Register.", "--engine", machine.script([call("full__register")], "Done."), *flags)
+    child.expect("name: ")
+    child.send("An")  # begun, and not sent
+    name = _waiting(machine)[0]["id"]
+    assert "is a required property" in machine.run("sessions", "answer", name, "age=7").stderr
+    assert machine.run("sessions", "answer", name, "name=Bob", "age=7").returncode == 0
+    child.expect("answered elsewhere: yes")
+    child.expect("Done")
+    child.wait()
+    assert "Bob" in machine.texts()[2]
 
 
 def test_without_a_terminal_it_waits_for_a_word_if_it_is_told_to(machine):
