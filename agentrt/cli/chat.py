@@ -19,6 +19,7 @@ from agentrt.cli.flags import ConfigFlags, EngineFlags, PermissionFlags, RunFlag
 from agentrt.cli.guard import DONE, report
 from agentrt.cli.kept import Book, again, opened_book, prompt_of, shown
 from agentrt.cli.line import line_editing
+from agentrt.cli.person import Person
 from agentrt.cli.render import ENDINGS, Live, summary
 from agentrt.cli.shelf import Shelf
 from agentrt.cli.signals import Loop, Stopped
@@ -28,6 +29,7 @@ from agentrt.errors import AgentrtError, ConfigError
 from agentrt.events import Event, RunFinished, RunStarted
 from agentrt.journal.records import Record
 from agentrt.journal.session import Session
+from agentrt.loop import Result
 from agentrt.policy.record import write_down
 from agentrt.question import standing_at
 from agentrt.secrets.streams import redacted
@@ -63,10 +65,11 @@ def talk(
         if book is not None and book.info is not None:
             engine = replace(engine, engine=engine.engine or book.info.engine or None)
         named = partial(engine_name, loaded, engine, terminal, loop, yes=permissions.yes)
-        agent, name = agent_for(loaded, found, terminal, named, run=run, permissions=permissions)
+        person = Person(terminal, session.wait)
+        agent, name = agent_for(loaded, found, terminal, named, run=run, permissions=permissions, person=person)
         agent.toolset = AskedAfter(agent.toolset, terminal)
         with loop.holding(opened(agent)):
-            _Chat(terminal, loop, agent, name, book, view, Shelf(found)).until_left()
+            _Chat(terminal, loop, agent, name, book, view, Shelf(found), person).until_left()
     return DONE
 
 
@@ -81,6 +84,7 @@ class _Chat:
     book: Book | None
     view: Live
     shelf: Shelf
+    person: Person
     talk: Conversation | None = None
     usage: Usage = field(default_factory=Usage)
     turns: int = 0
@@ -261,10 +265,16 @@ class _Chat:
 
     async def _drive(self, said: User | None) -> str:
         self.terminal.wait_for("thinking")
+        start = self.talk.written if isinstance(self.talk, Session) else 0
         said = None if said is None else await self._begin(said)
+        if self.book is None or not isinstance(self.talk, Session):
+            return (await self._run(said)).reason
+        return (await self.person.seated(self.book.store, self.talk, start, partial(self._run, said))).reason
+
+    async def _run(self, said: User | None) -> Result:
         async with self.terminal.spinner():
-            with standing_at(asker_at(self.terminal)):
-                return (await self.agent.run(said, session=self.talk, emit=redacted(self._show))).reason
+            with standing_at(self.person.asker or asker_at(self.terminal)):
+                return await self.agent.run(said, session=self.talk, emit=redacted(self._show))
 
     async def _show(self, event: Event) -> None:
         if isinstance(event, RunStarted):

@@ -105,6 +105,11 @@ class Session(Conversation):
         """The session's name in the store."""
         return self.lease.session_id
 
+    @property
+    def written(self) -> int:
+        """How many records are durable."""
+        return self._written
+
     def key(self, call: CheckedCall) -> str:
         """A hash of the session and of what is to be done.
 

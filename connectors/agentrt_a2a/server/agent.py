@@ -24,8 +24,8 @@ from agentrt.types import User
 from agentrt_a2a.delegation import CURRENT, ME, Delegation
 from agentrt_a2a.files import whole
 from agentrt_a2a.inbox import HERE, Inbox
-from agentrt_a2a.server.job import Job
-from agentrt_a2a.server.others import ANSWER, DOOR, finish, followed, tell_end
+from agentrt_a2a.server.job import ANSWER, Job
+from agentrt_a2a.server.others import DOOR, finish, followed, tell_end
 from agentrt_a2a.server.questions import put, put_calls
 
 if TYPE_CHECKING:
