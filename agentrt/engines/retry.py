@@ -16,6 +16,7 @@ from agentrt.errors import ContextExceeded, EngineError, EngineRefused
 from agentrt.outside import now, random_number
 
 MAX_MESSAGE_CHARS = 600
+MAX_ERROR_BYTES = 2_000
 _AGAIN = frozenset({408, 409, 425, 429})
 _NEVER = frozenset({501, 505})
 _LONGEST_BACKOFF = 8.0
@@ -154,7 +155,9 @@ class Place:
         """
         message = self._clean(_message(body))
         said = f"{status}, {message}" if message else f"{status}"
-        if exceeded := too_long(status, message, f"{self.url} answered {said}."):
+        if exceeded := too_long(
+            status, body[:MAX_ERROR_BYTES].decode("utf-8", "replace"), f"{self.url} answered {said}."
+        ):
             return exceeded
         if strict and _may_be_strictness(status, body):
             return StrictNotTaken(f"it may not take strict tools, since it answered {said}")
