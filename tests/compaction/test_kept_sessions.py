@@ -75,7 +75,7 @@ async def test_whichever_write_fails_nobody_is_paid_twice_and_the_summary_is_at_
     while not whole:
         number += 1
         disk: dict[str, object] = {}
-        world, model = World(), Model(payments(20), context=1_800)
+        world, model = World(), Model(payments(16), context=1_500)
         store = FailingStore(MemoryStore(disk), number, lost_answer=lost_answer)  # type: ignore[arg-type]
         try:
             await agent(model, world).run(ASKED, session=await Session.begin(store))
@@ -93,9 +93,9 @@ async def test_whichever_write_fails_nobody_is_paid_twice_and_the_summary_is_at_
         if found:
             in_doubt = "whether it took effect is unknown" in "".join(prompt_text(model.requests[-1]))
             assert len(set(world.paid)) == len(world.paid)
-            assert len(world.paid) >= 20 - in_doubt
+            assert len(world.paid) >= 16 - in_doubt
             assert 1 <= model.summaries <= 3
-    assert number > 20
+    assert number > 16
 
 
 async def test_a_process_that_dies_between_the_summary_and_its_record_asks_for_it_again() -> None:
