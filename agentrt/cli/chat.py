@@ -183,7 +183,9 @@ class _Chat:
         talk = self.talk
         told = None if talk is None else self.loop.run(partial(self._shorten, talk), patient=True)
         if told is None:
-            self.terminal.note("there is nothing to compact yet: the last turns always stay")
+            self.terminal.note(
+                "there is nothing to compact yet: the last turns stay, the rest is as short as a summary"
+            )
 
     async def _shorten(self, talk: Conversation) -> Compacted | None:
         self.terminal.wait_for("summing up")

@@ -12,7 +12,7 @@ from agentrt.compaction.price import Compacted, cost, worth
 from agentrt.compaction.view import Rewrite, View, origin_of, rewritten, stood_for, unanswered
 from agentrt.conversation import Conversation
 from agentrt.engine import Assembler, Delta, Engine, Finished, Request
-from agentrt.errors import ConfigError, ContextExceeded
+from agentrt.errors import ConfigError, ContextExceeded, EngineRefused
 from agentrt.secrets import KNOWN
 from agentrt.types import Usage, User
 
@@ -95,8 +95,9 @@ class Compacting:
     async def _fitted(self, request: Request, refused: str) -> AsyncGenerator[Compacted, None]:
         """Make the conversation shorter where it must be, or where that pays."""
         room = self._room(request)
-        for _ in range(AT_ONCE if room is not None else 0):
-            assert room is not None, "or the range is empty"
+        if room is None:
+            return
+        for _ in range(AT_ONCE):
             request = replace(request, transcript=self.talk.view)
             size, most = self.gauge.size(request), self._most(room, request)
             if size <= most and not refused:
@@ -177,7 +178,7 @@ class Compacting:
             async with aclosing(self.inner.stream(request)) as deltas:
                 async for delta in deltas:
                     assembler.feed(delta)
-        except ContextExceeded:
+        except EngineRefused:  # too long even so, or a server that takes no request of this kind: the facts must do
             return "", Usage()
         answer = assembler.answer()
         whole = answer.finish in ("stop", "length", "tool_calls")

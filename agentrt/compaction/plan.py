@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import ceil
-from weakref import ReferenceType, ref
+from weakref import WeakKeyDictionary
 
 from agentrt.compaction.notes import note_chars, shortened
 from agentrt.compaction.price import Cut, Horizon, Rates, choose_cut, worth
@@ -74,8 +74,8 @@ class Gauge:
     tokens_a_char: float = 1 / CHARS_A_TOKEN
     limit: int | None = None
     _head: tuple[tuple[ToolSpec, ...], int] = ((), 0)
-    _read: tuple[ReferenceType[Transcript] | None, int, int] = (None, 0, 0)
-    _measured: tuple[ReferenceType[Transcript] | None, int, int] = (None, 0, 0)
+    _read: WeakKeyDictionary[Transcript, tuple[int, int]] = field(default_factory=WeakKeyDictionary)
+    _measured: WeakKeyDictionary[Transcript, tuple[int, int]] = field(default_factory=WeakKeyDictionary)
 
     def tokens(self, chars: float) -> int:
         """About how many tokens so many characters are."""
@@ -92,11 +92,9 @@ class Gauge:
 
     def chars(self, request: Request) -> int:
         """The characters of the whole prompt; costs what is new in it."""
-        known, count, chars = self._read
-        if known is None or known() is not request.transcript:
-            count = chars = 0
+        count, chars = self._read.get(request.transcript, (0, 0))
         chars += sum(map(chars_of, request.transcript.since(count)))
-        self._read = (ref(request.transcript), len(request.transcript), chars)
+        self._read[request.transcript] = (len(request.transcript), chars)
         return self.head_chars(request) + chars
 
     def estimate(self, request: Request) -> int:
@@ -105,16 +103,16 @@ class Gauge:
 
     def size(self, request: Request) -> int:
         """The tokens of a prompt: those of the last answer's, and what came since by its characters."""
-        known, count, tokens = self._measured
-        if known is None or known() is not request.transcript:
+        if request.transcript not in self._measured:
             return self.tokens(self.chars(request))
+        count, tokens = self._measured[request.transcript]
         return tokens + self.tokens(sum(map(chars_of, request.transcript.since(count))))
 
     def learn(self, request: Request, prompt_tokens: int) -> None:
         """The prompt had so many tokens; 0 if the engine does not count."""
         if prompt_tokens:
             self.tokens_a_char = prompt_tokens / self.chars(request)
-            self._measured = (ref(request.transcript), len(request.transcript), prompt_tokens)
+            self._measured[request.transcript] = (len(request.transcript), prompt_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +167,14 @@ class Sheet:
     def plan(self, *, must: bool) -> Plan | None:
         """The best that can be done, the cheapest kind first; without ``must`` it has to pay."""
         keep, target = self.settings.keep_turns, int(self.room * self.settings.target)
-        for turns, most in [(keep, target), *([(keep, self.room), (1, target), (1, self.room)] if must else [])]:
-            found = self._shortening(turns, most, must) or self._summary(turns, most, must)
-            if found is not None:
-                return found
-        return self._shortening(0, self.before - 1, must) if must else None
+        found = self._shortening(keep, target, must) or self._summary(keep, target, must)
+        if found is not None or not must:
+            return found
+        for turns, most in ((keep, (target + self.room) // 2), (1, target), (keep, self.room), (1, self.room)):
+            both = (self._shortening(turns, most, must), self._summary(turns, most, must))
+            if plans := [plan for plan in both if plan is not None]:
+                return max(plans, key=lambda plan: plan.worth)
+        return self._shortening(0, self.before - 1, must)
 
     def deepest(self) -> Plan | None:
         """The summary of all but the last turns, whatever it is worth: what a person asks for."""

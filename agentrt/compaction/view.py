@@ -79,7 +79,7 @@ def rewritten(view: Transcript, rewrite: Rewrite) -> View:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Where a view may be cut: ``starts`` before anything but people spoke, and ``ends`` between whole turns.
+    """Where a view may be cut: ``starts`` before the first turn, and ``ends`` between whole turns.
 
     ``kept_from`` is where the last turns begin, which stay.
     """
@@ -97,7 +97,16 @@ def cut_points(view: Transcript, keep_turns: int) -> Points:
         return Points()
     kept_from = answers[max(len(answers) - keep_turns, 0)] if keep_turns else len(messages)
     ends = [at for at in range(1, len(messages) + 1) if at == len(messages) or not isinstance(messages[at], ToolResult)]
-    return Points(tuple(range(answers[0] + 1)), tuple(at for at in ends if answers[0] < at <= kept_from), kept_from)
+    return Points(_starts(view), tuple(at for at in ends if answers[0] < at <= kept_from), kept_from)
+
+
+def _starts(view: Transcript) -> tuple[int, ...]:
+    """The places from the beginning up to which only notes and open requests stand: one that was answered would look
+    open without its answer.
+    """
+    stay = {*getattr(view, "notes", {}), *unanswered(view)}
+    last = next((at for at in range(len(view)) if at not in stay), len(view))
+    return tuple(range(last + 1))
 
 
 def unanswered(view: Transcript) -> dict[int, User]:
