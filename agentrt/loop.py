@@ -160,7 +160,7 @@ class Run:
         start = current_time()
         assembler = Assembler(self.talk.transcript)
         await self.talk.ask(self.watch.turns, self.instructions, self.gate.specs)
-        request = Request(self.talk.transcript, self.instructions, self.gate.specs, self.max_tokens, self.temperature)
+        request = Request(self.talk.view, self.instructions, self.gate.specs, self.max_tokens, self.temperature)
         async with aclosing(self.engine.stream(request)) as deltas:
             async for delta in deltas:
                 closed = assembler.feed(delta)

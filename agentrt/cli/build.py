@@ -51,6 +51,7 @@ def agent_for(
     rules = compose.rules(loaded, permissions)
     said = compose.instructions(loaded, run)
     limits = compose.limits(loaded, run)
+    compaction = loaded.config.compaction.compaction()
     name = engine()
     made = make_engine(name, loaded)
     person = person or Person(terminal)
@@ -69,6 +70,7 @@ def agent_for(
         ),
         max_tokens=loaded.config.max_answer_tokens,
         temperature=compose.temperature(loaded, run),
+        compaction=compaction,
     )
     return agent, name
 

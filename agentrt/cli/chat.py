@@ -24,9 +24,10 @@ from agentrt.cli.render import ENDINGS, Live, summary
 from agentrt.cli.shelf import Shelf
 from agentrt.cli.signals import Loop, Stopped
 from agentrt.cli.terminal import Terminal, bounded, clean, well_formed
+from agentrt.compaction.engine import BY_HAND
 from agentrt.conversation import Conversation
 from agentrt.errors import AgentrtError, ConfigError
-from agentrt.events import Event, RunFinished, RunStarted
+from agentrt.events import Compacted, Event, RunFinished, RunStarted
 from agentrt.journal.records import Record
 from agentrt.journal.session import Session
 from agentrt.loop import Result
@@ -41,6 +42,7 @@ HELP = """\
 /prompts, /resources   what the MCP servers offer besides
 /clear   begin a new conversation
 /cost    what the conversation used
+/compact shorten what the model is sent: a summary for all but the last turns
 /quit    leave (so does Ctrl-D)
 /SERVER:PROMPT NAME=VALUE starts with a server's prompt; @SERVER:URI anywhere takes a resource along.
 A line that ends in \\ goes on in the next one. Ctrl-C stops the running turn and keeps the chat."""
@@ -166,6 +168,8 @@ class _Chat:
                 self.terminal.line("the conversation is forgotten", "dim")
             case "/cost":
                 self.terminal.line(summary(self.turns, self.calls, self.usage, self.seconds))
+            case "/compact":
+                self._guarded(self._compact)
             case "/tools":
                 self._guarded(self._tools)
             case "/prompts":
@@ -177,6 +181,20 @@ class _Chat:
             case other:
                 self.terminal.note(f"there is no command {other!r}; /help lists them")
         return "stay"
+
+    def _compact(self) -> None:
+        """Have the model sum up what is long past; the whole stays in the session."""
+        talk = self.talk
+        told = None if talk is None else self.loop.run(partial(self._shorten, talk), patient=True)
+        if told is None:
+            self.terminal.note(
+                "there is nothing to compact yet: the last turns stay, the rest is as short as a summary"
+            )
+
+    async def _shorten(self, talk: Conversation) -> Compacted | None:
+        self.terminal.wait_for("summing up")
+        async with self.terminal.spinner():
+            return await self.agent.compact(talk, emit=redacted(self._show))
 
     def _tools(self) -> None:
         specs = self.loop.run(self.agent.toolset.specs)
@@ -218,7 +236,7 @@ class _Chat:
             self._turn(final)
 
     def _completions(self, line: str, begun: str) -> list[str]:
-        commands = ["/clear", "/cost", "/help", "/prompts", "/quit", "/resources", "/tools"]
+        commands = ["/clear", "/compact", "/cost", "/help", "/prompts", "/quit", "/resources", "/tools"]
         own = [name for name in commands if name.startswith(begun)] if line.startswith("/") and line == begun else []
         return own + self.loop.run(partial(self.shelf.completions, line, begun))
 
@@ -281,6 +299,8 @@ class _Chat:
             if self.greeted:
                 return
             self.greeted = True
+        if isinstance(event, Compacted) and event.reason == BY_HAND:
+            self.usage += event.usage
         if isinstance(event, RunFinished):
             self.usage += event.usage
             self.turns += event.turns

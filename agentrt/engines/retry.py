@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,13 +12,26 @@ from anyio import current_time
 
 from agentrt.engines.chunks import ServerFault, fault_in
 from agentrt.engines.transport import CannotConnect
-from agentrt.errors import EngineError, EngineRefused
+from agentrt.errors import ContextExceeded, EngineError, EngineRefused
 from agentrt.outside import now, random_number
 
 MAX_MESSAGE_CHARS = 600
+MAX_ERROR_BYTES = 2_000
 _AGAIN = frozenset({408, 409, 425, 429})
 _NEVER = frozenset({501, 505})
 _LONGEST_BACKOFF = 8.0
+_TOO_LONG = re.compile(
+    r"context[ _](length|window|size)|maximum context|exceed_context|model length|(prompt|input|request) is too long",
+    re.IGNORECASE,
+)
+_LIMIT = re.compile(
+    r"(?:context (?:length|window|size)|model length)[^\d]{0,24}([\d,]*\d)|> ([\d,]*\d) maximum", re.IGNORECASE
+)
+_TOKENS = re.compile(
+    r"\(([\d,]*\d) in the messages"
+    r"|(?:resulted in|too long:|request|prompt contains(?: at least)?) \(?([\d,]*\d) tokens",
+    re.IGNORECASE,
+)
 _ABOUT_GRAMMAR = (b"structural", b"grammar", b"structured", b"triggers")
 
 
@@ -141,6 +155,10 @@ class Place:
         """
         message = self._clean(_message(body))
         said = f"{status}, {message}" if message else f"{status}"
+        if exceeded := too_long(
+            status, body[:MAX_ERROR_BYTES].decode("utf-8", "replace"), f"{self.url} answered {said}."
+        ):
+            return exceeded
         if strict and _may_be_strictness(status, body):
             return StrictNotTaken(f"it may not take strict tools, since it answered {said}")
         if _may_pass(status, body):
@@ -152,6 +170,8 @@ class Place:
     def fault(self, fault: ServerFault, *, strict: bool = False) -> Exception:
         """The exception that an error inside a stream means; ``strict`` as in :meth:`failure`."""
         message = self._clean(str(fault))
+        if exceeded := too_long(fault.status, message, f"{self.url} answered {fault.status}, {message}."):
+            return exceeded
         if strict and _may_be_strictness(fault.status, message.encode()):
             return StrictNotTaken(f"it may not take strict tools, since it answered {fault.status}, {message}")
         if fault.status and not _may_pass(fault.status, b""):
@@ -176,6 +196,20 @@ class Place:
             text = text.replace(self.secret, "***")
         text = "".join(mark for mark in text if mark.isprintable()).rstrip(". ")
         return text if len(text) <= MAX_MESSAGE_CHARS else f"{text[:MAX_MESSAGE_CHARS]}…"
+
+
+def too_long(status: int, message: str, words: str) -> ContextExceeded | None:
+    """What a server means that says that the prompt does not fit the model's context, in any of the usual ways."""
+    if status != 413 and (status not in (400, 422) or not _TOO_LONG.search(message)):
+        return None
+    refused = ContextExceeded(f"{words} Next: make the conversation shorter, or name the limit as `context_tokens`.")
+    refused.limit, refused.tokens = _number(_LIMIT, message), _number(_TOKENS, message)
+    return refused
+
+
+def _number(pattern: re.Pattern[str], message: str) -> int | None:
+    found = pattern.search(message)
+    return None if found is None else int(next(filter(None, found.groups())).replace(",", ""))
 
 
 def _may_be_strictness(status: int, body: bytes) -> bool:

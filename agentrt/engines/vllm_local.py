@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
+from agentrt.compaction.view import origin_of
 from agentrt.contract import Gate
 from agentrt.engine import Delta, Engine, Prompted, Request, Retrying
 from agentrt.engines import openai_chat
@@ -26,7 +27,7 @@ from agentrt.engines.tokens.vocabulary import Vocabulary
 from agentrt.engines.toolparse import FORMATS, format_of, read_tokens
 from agentrt.engines.vllm_http import Server
 from agentrt.engines.vllm_inproc import InProcess
-from agentrt.errors import ConfigError, EngineError
+from agentrt.errors import ConfigError, ContextExceeded
 from agentrt.outside import tapped
 from agentrt.types import ToolSpec, Transcript
 
@@ -109,6 +110,11 @@ class TokenEngine:
         """The name it was made from."""
         return self._name
 
+    @property
+    def context_tokens(self) -> int | None:
+        """The tokens that prompt and answer may have together; known once the model is there."""
+        return self._source.max_length if self._model is not None else None
+
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Stream one answer.
 
@@ -116,7 +122,7 @@ class TokenEngine:
         """
         model = await self._ready()
         gate = self._compiled(request.tools, model)
-        talk = self._talk(request.transcript, model)
+        talk = self._talk(origin_of(request.transcript), model)
         prompt = talk.memory.prompt(request, gate.specs)
         yield Prompted(len(prompt.ids), prompt.kept, prompt.rewritten, prompt.defused)
         while True:
@@ -188,10 +194,12 @@ class TokenEngine:
         settings, source = self._settings, self._source
         room = None if source.max_length is None else source.max_length - len(prompt.ids)
         if room is not None and room < 1:
-            raise EngineError(
+            refused = ContextExceeded(
                 f"the conversation has {len(prompt.ids)} tokens and does not fit the {source.max_length} of "
                 f"{self._name}; start a new one, offer fewer tools, or raise the engine option `max_model_len`"
             )
+            refused.limit, refused.tokens = source.max_length, len(prompt.ids)
+            raise refused
         limit = min(request.max_tokens or settings.answer_tokens, room or settings.answer_tokens)
         schemas = {spec.name: spec.input_schema for spec in gate.specs}
         reading = read_tokens(
@@ -209,7 +217,7 @@ class TokenEngine:
             prompt.ids,
             reading,
             model.vocabulary.ids,
-            model.tags if gate.specs else None,
+            model.tags if gate.specs and not request.words_only else None,
             request.transcript.calls,
             settings.redecode,
         )

@@ -8,6 +8,8 @@ from typing import Any, get_args
 
 import orjson
 
+from agentrt.compaction.price import Compacted
+from agentrt.compaction.view import Rewrite
 from agentrt.engine import Traced
 from agentrt.plain import from_json, to_json
 from agentrt.secrets import KNOWN
@@ -122,6 +124,14 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """The conversation is sent otherwise from here on; ``told`` says why and at which price."""
+
+    rewrite: Rewrite
+    told: Compacted
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The run ended, for ``reason``; the session may be taken up again.
 
@@ -151,11 +161,13 @@ Record = (
     | Reconciled
     | Cleared
     | Closed
+    | Compaction
     | Ended
 )
 
 _KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (*get_args(Record), User, Assistant, ToolCall, ToolResult, Media, Usage)
+    kind.__name__: kind
+    for kind in (*get_args(Record), User, Assistant, ToolCall, ToolResult, Media, Usage, Rewrite, Compacted)
 }
 
 

@@ -10,6 +10,8 @@ from typing import TypeGuard
 
 from anyio import CancelScope, Lock, current_time
 
+from agentrt.compaction.price import Compacted
+from agentrt.compaction.view import Rewrite, View
 from agentrt.conversation import Conversation, OpenTurn
 from agentrt.engine import Traced
 from agentrt.journal.fold import fold
@@ -19,6 +21,7 @@ from agentrt.journal.records import (
     Asked,
     Cleared,
     Closed,
+    Compaction,
     Ended,
     InDoubt,
     Intended,
@@ -50,8 +53,9 @@ class Session(Conversation):
         transcript: Transcript | None = None,
         open_turn: OpenTurn | None = None,
         records: Sequence[Record] = (),
+        view: View | None = None,
     ) -> None:
-        super().__init__(transcript, open_turn)
+        super().__init__(transcript, open_turn, view=view)
         self.store = store
         self.lease = lease
         self._written = len(records)
@@ -62,10 +66,10 @@ class Session(Conversation):
         self._handles = {record.handle for record in records if isinstance(record, Spilled)}
         self._asked: float | None = None
         self._engine_seconds = 0.0
-        self._prompt = hashlib.sha256()
+        self._turn = 0
+        self._instructions = ""
         self._tools: tuple[Sequence[ToolSpec], str] = ((), "")
-        for message in self.transcript:
-            self._hash(message)
+        self._hash_view()
 
     @classmethod
     async def begin(
@@ -98,7 +102,7 @@ class Session(Conversation):
             folded = fold(records)
         except ValueError as error:
             raise JournalError(f"the records of session {lease.session_id!r} make no conversation: {error}") from error
-        return cls(store, lease, folded.transcript, folded.open_turn, records)
+        return cls(store, lease, folded.transcript, folded.open_turn, records, folded.view)
 
     @property
     def id(self) -> str:
@@ -155,6 +159,11 @@ class Session(Conversation):
                     self._written = await self.store.append(self.lease, records, after=self._written)
                 del self._waiting[: len(records)]
 
+    def _hash_view(self) -> None:
+        self._prompt = hashlib.sha256()
+        for message in self.view:
+            self._hash(message)
+
     def _hash(self, message: Message) -> None:
         self._prompt.update(encode(message))
 
@@ -169,11 +178,24 @@ class Session(Conversation):
         """Note the hash of the whole request; it is written with the answer."""
         if self._tools[0] is not tools:
             self._tools = (tools, json.dumps(to_json(tools), sort_keys=True))
-        prompt = self._prompt.copy()
-        prompt.update(f"{instructions}\n{self._tools[1]}".encode("utf-8", "surrogatepass"))
-        self.note(Asked(turn, prompt.hexdigest()))
+        self._turn, self._instructions = turn, instructions
+        self._note_asked()
         self._stop_watch()
         self._asked = current_time()
+
+    def _note_asked(self) -> None:
+        prompt = self._prompt.copy()
+        prompt.update(f"{self._instructions}\n{self._tools[1]}".encode("utf-8", "surrogatepass"))
+        self.note(Asked(self._turn, prompt.hexdigest()))
+
+    async def compact(self, rewrite: Rewrite, told: Compacted) -> None:
+        """Write down how the conversation is sent from now on, and what the engine is asked with instead."""
+        await super().compact(rewrite, told)
+        self.note(Compaction(rewrite, told))
+        await self.commit()
+        self._hash_view()
+        if self._asked is not None:
+            self._note_asked()
 
     def trace(self, traced: Traced) -> None:
         """Note the ids; they are written with the answer."""
