@@ -55,6 +55,11 @@ class Shelf:
         while self._resting and sum(self._resting.values()) + tokens > self._tokens:
             await next(iter(self._resting)).release()
 
+    async def clear(self) -> None:
+        """Let go of all."""
+        while self._resting:
+            await next(iter(self._resting)).release()
+
     def _sweep(self) -> None:
         for held in [held for held in self._resting if held.over]:
             self.take(held)

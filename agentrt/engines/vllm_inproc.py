@@ -162,6 +162,7 @@ class InProcess:
 
     async def aclose(self) -> None:
         """Stop vLLM's processes."""
+        await self._shelf.clear()
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.shutdown()
