@@ -170,7 +170,7 @@ def integrity(path: Path) -> list[str]:
                 " FROM sessions LEFT JOIN records ON place BETWEEN number << 32 AND number << 32 | 0xffffffff"
                 " GROUP BY number HAVING found <> due"
             ).fetchall()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         return [f"{path}: {error}"]
     problems = [] if said == ["ok"] else [f"{path}: {line}" for line in said]
     for name, records, count, last in gaps:

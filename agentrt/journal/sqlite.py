@@ -164,7 +164,7 @@ class SqliteStore:
         try:
             with closing(self._open()) as db:
                 return work(db)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last if SQLite's own words are spoiled
             raise self._explain(error) from error
 
 
@@ -265,7 +265,7 @@ def _remove_unused(blobs: Blobs, names: Sequence[str], db: sqlite3.Connection) -
 
 def _explain(path: Path, error: Exception) -> JournalError:
     """What went wrong with the database at ``path``, and what to do."""
-    if not isinstance(error, sqlite3.Error | OSError):
+    if not isinstance(error, sqlite3.Error | OSError | UnicodeDecodeError):
         return JournalError(f"this can't be written to the journal {path}: {error}")
     why, advice = str(error), "set it right"
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -273,7 +273,9 @@ def _explain(path: Path, error: Exception) -> JournalError:
         why, advice = "the disk is full", "free some megabytes"
     elif code == sqlite3.SQLITE_BUSY:
         why, advice = "another process keeps it locked", "end that process"
-    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR) or isinstance(
+        error, UnicodeDecodeError
+    ):
         why, advice = f"it is damaged ({error})", "see `agentrt doctor`, or restore it from a backup"
     elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         why, advice = f"{error}", "see who may write to its folder"

@@ -141,6 +141,6 @@ def problems_in(path: Path, blobs: Blobs, db: sqlite3.Connection) -> list[str]:
             except ValueError as error:
                 where = "" if blob else f"{path}: "
                 problems.append(f"{where}record {seq} of session {session_id!r}: {error}")
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         problems.append(f"{path}: {error}")
     return problems
