@@ -204,7 +204,10 @@ def _plain(value: Any) -> Any:
     names = getattr(value, "__dataclass_fields__", None)
     if names is None:
         return to_json(value)
-    return {"type": type(value).__name__, **{name: getattr(value, name) for name in names}}
+    plain = {"type": type(value).__name__}
+    for name in names:
+        plain[name] = getattr(value, name)
+    return plain
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
@@ -215,7 +218,7 @@ def load(line: bytes | str) -> Record:
 
     :raises ValueError: if it is no record, or one of a kind that this version does not know.
     """
-    record = from_json(json.loads(line), _KINDS)
+    record = from_json(json.loads(line), _KINDS)  # not orjson's, which makes floats of large integers
     if not isinstance(record, Record):
         raise ValueError(f"not a journal record: {line[:80]!r}")
     return record

@@ -60,7 +60,7 @@ class Session(Conversation):
         self.lease = lease
         self._written = len(records)
         self._waiting: list[Record] = []
-        self._one_at_a_time = Lock()
+        self._one_at_a_time = Lock(fast_acquire=True)  # the store gives way
         self._intended = open_turn.answer if open_turn else None
         self._landed = dict(open_turn.results) if open_turn else {}
         self._handles = {record.handle for record in records if isinstance(record, Spilled)}
