@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
-from anyio import CancelScope, current_time
+from anyio import CancelScope
 from anyio import Event as Flag
 from anyio.abc import TaskGroup
 
@@ -16,6 +16,7 @@ from agentrt.contract import Gate, Passed
 from agentrt.conversation import Conversation
 from agentrt.events import CallFinished, CallProgress, CallRejected, CallRepaired, CallStarted, Emit
 from agentrt.handover import accepting
+from agentrt.outside import clock
 from agentrt.toolset import Toolset
 from agentrt.types import Assistant, CheckedCall, ToolCall, ToolResult, Transcript
 
@@ -185,8 +186,8 @@ class Dispatch:
     def _land(self, job: Job, result: ToolResult) -> None:
         """Keep the result; one that lands while the model still decodes is told with the whole answer."""
         job.result = result
-        if self._whole and self._jobs.get(job.call.id) is job:  # and not one that the model wrote on after
-            self.conversation.land(result)
+        current = self._whole and self._jobs.get(job.call.id) is job  # and not one that the model wrote on after
+        if current and self.conversation.land(result):
             self.group.start_soon(self.conversation.flush)  # beside what comes next; an effect waits for it
 
     async def _run(self, job: Job, *, eager: bool) -> None:
@@ -203,11 +204,11 @@ class Dispatch:
         if not eager:
             await self.conversation.start(checked)
         await self.emit(CallStarted(job.call, checked.spec.source, eager))
-        start = current_time()
+        start = clock()
         job.sent = True
         with accepting(partial(self.conversation.accept, checked)):
             result = await attempt(checked, self.toolset, self.gate, self.call_seconds, progress)
-        seconds = current_time() - start
+        seconds = clock() - start
         self._land(job, result)
         await self.emit(CallFinished(result, seconds))
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from anyio import current_time, get_cancelled_exc_class, move_on_after
+from anyio import get_cancelled_exc_class, move_on_after
 from anyio.abc import TaskGroup
 
 from agentrt.contract import Gate
@@ -26,6 +26,7 @@ from agentrt.events import (
     TurnStarted,
 )
 from agentrt.limits import Reason, Watch
+from agentrt.outside import clock
 from agentrt.recovery import Recovery
 from agentrt.toolset import Toolset
 from agentrt.types import Assistant, ToolResult, Transcript, Usage, User
@@ -70,7 +71,7 @@ class Run:
 
     async def drive(self, prompt: User | None) -> Result:
         """Take turns until one of them ends the run."""
-        start = current_time()
+        start = clock()
         reason: Reason | None = None
         with move_on_after(self.watch.limits.seconds):
             try:
@@ -80,7 +81,7 @@ class Run:
                 await self._break_off(error)
                 raise
         reason = reason or "time"
-        seconds, used = current_time() - start, self.watch
+        seconds, used = clock() - start, self.watch
         await self.talk.end(reason, used.turns, used.calls, used.usage, seconds)
         await self.emit(RunFinished(reason, self.text, used.turns, used.calls, used.usage, seconds))
         return Result(self.text, reason, self.talk.transcript, used.turns, used.calls, used.usage, seconds)
@@ -157,7 +158,7 @@ class Run:
 
     async def _ask(self, dispatch: Dispatch) -> Assistant:
         """Stream one answer, offering each call for dispatch the moment its JSON closes."""
-        start = current_time()
+        start = clock()
         assembler = Assembler(self.talk.transcript)
         await self.talk.ask(self.watch.turns, self.instructions, self.gate.specs)
         request = Request(self.talk.transcript, self.instructions, self.gate.specs, self.max_tokens, self.temperature)
@@ -171,7 +172,7 @@ class Run:
                 if closed is not None:
                     await dispatch.offer(assembler.call(closed), assembler.names_before(closed))
         answer = assembler.answer()
-        await self.emit(TurnFinished(self.watch.turns, answer, current_time() - start))
+        await self.emit(TurnFinished(self.watch.turns, answer, clock() - start))
         return answer
 
     async def _refuse(self, answer: Assistant, why: str, reason: Reason | None) -> Reason | None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
-from anyio import current_time
 
 from agentrt.engines.chunks import ServerFault, fault_in
 from agentrt.engines.transport import CannotConnect
 from agentrt.errors import EngineError, EngineRefused
-from agentrt.outside import now, random_number
+from agentrt.outside import clock, now, random_number
 
 MAX_MESSAGE_CHARS = 600
 _AGAIN = frozenset({408, 409, 425, 429})
@@ -65,7 +64,7 @@ class Retries:
     def __init__(self, patience: Patience, where: str) -> None:
         self._patience = patience
         self._where = where
-        self._start = current_time()
+        self._start = clock()
         self._tries = 0
 
     def pause(self, failure: Again) -> float:
@@ -82,7 +81,7 @@ class Retries:
                 f"{patience.longest_pause_seconds:g} s. Go on later."
             ) from failure
         wait = self._backoff() if asked is None else asked
-        spent = current_time() - self._start
+        spent = clock() - self._start
         nobody = isinstance(failure.__cause__, CannotConnect)
         if (
             self._tries >= (patience.connect_tries if nobody else patience.tries)
