@@ -9,11 +9,11 @@ from itertools import chain
 
 from anyio import CancelScope
 from anyio import Event as Flag
-from anyio.abc import TaskGroup
 
 from agentrt.attempt import attempt
 from agentrt.contract import Gate, Passed
 from agentrt.conversation import Conversation
+from agentrt.crew import Starts
 from agentrt.events import CallFinished, CallProgress, CallRejected, CallRepaired, CallStarted, Emit
 from agentrt.handover import accepting
 from agentrt.outside import clock
@@ -30,10 +30,11 @@ have not started, before the first of them does, so that it can ask about them t
 
 @dataclass(slots=True)
 class _Beside:
-    """A call that runs in a task of its own: how to cancel it and to wait for it."""
+    """A call that runs in a task of its own: how to cancel it and to wait for it, and whether that has begun."""
 
     scope: CancelScope = field(default_factory=CancelScope)
     done: Flag = field(default_factory=Flag)
+    begun: bool = False
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ class Dispatch:
     call_seconds: float
     calls_left: int | None
     emit: Emit
-    group: TaskGroup
+    group: Starts
     rejected: set[str] = field(default_factory=set)
     _whole: bool = False
     _jobs: dict[str, Job] = field(default_factory=dict)
@@ -122,7 +123,8 @@ class Dispatch:
                 await _all_done(running)
                 running.clear()
                 await self._run(job, eager=False)
-            elif job is jobs[-1] and job.beside is None:
+            elif job is jobs[-1] and not (job.beside and job.beside.begun):
+                job.beside = None  # the whole answer came at once: no need to wait for another task
                 await self._run(job, eager=False)
             else:
                 self._start(job, eager=False)
@@ -154,6 +156,9 @@ class Dispatch:
             self.group.start_soon(self._run_beside, job, job.beside, eager)
 
     async def _run_beside(self, job: Job, task: _Beside, eager: bool) -> None:
+        if job.beside is not task:
+            return
+        task.begun = True
         try:
             with task.scope:
                 await self._run(job, eager=eager)
