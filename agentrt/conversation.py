@@ -99,8 +99,9 @@ class Conversation:
     async def accept(self, call: CheckedCall, handle: str) -> None:
         """The call's peer has taken it over and names the work ``handle``; durable when this returns."""
 
-    def land(self, result: ToolResult) -> None:
-        """A call has its result. Does not wait: :meth:`flush` does, or the next durable step takes it along."""
+    def land(self, result: ToolResult) -> bool:
+        """A call has its result. Does not wait: returns whether :meth:`flush` has to, beside what comes next."""
+        return False
 
     async def flush(self) -> None:
         """When this returns, everything said so far is durable. Goes on while the run is being cancelled."""

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
-from anyio import current_time
 
 from agentrt.engines.chunks import ServerFault, fault_in
 from agentrt.engines.transport import CannotConnect
 from agentrt.errors import ContextExceeded, EngineError, EngineRefused
-from agentrt.outside import now, random_number
+from agentrt.outside import clock, now, random_number
 
 MAX_MESSAGE_CHARS = 600
 MAX_ERROR_BYTES = 2_000
@@ -79,7 +78,7 @@ class Retries:
     def __init__(self, patience: Patience, where: str) -> None:
         self._patience = patience
         self._where = where
-        self._start = current_time()
+        self._start = clock()
         self._tries = 0
 
     def pause(self, failure: Again) -> float:
@@ -96,7 +95,7 @@ class Retries:
                 f"{patience.longest_pause_seconds:g} s. Go on later."
             ) from failure
         wait = self._backoff() if asked is None else asked
-        spent = current_time() - self._start
+        spent = clock() - self._start
         nobody = isinstance(failure.__cause__, CannotConnect)
         if (
             self._tries >= (patience.connect_tries if nobody else patience.tries)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TypeGuard
 
-from anyio import CancelScope, Lock, current_time
+from anyio import CancelScope, Lock
 
 from agentrt.compaction.price import Compacted
 from agentrt.compaction.view import Rewrite, View
@@ -35,6 +35,7 @@ from agentrt.journal.records import (
     encode,
 )
 from agentrt.journal.store import JournalError, Lease, SessionInfo, Store, new_id
+from agentrt.outside import clock
 from agentrt.plain import to_json
 from agentrt.secrets import KNOWN
 from agentrt.types import Assistant, CheckedCall, Message, ToolResult, ToolSpec, Transcript, Usage, User
@@ -181,7 +182,7 @@ class Session(Conversation):
         self._turn, self._instructions = turn, instructions
         self._note_asked()
         self._stop_watch()
-        self._asked = current_time()
+        self._asked = clock()
 
     def _note_asked(self) -> None:
         prompt = self._prompt.copy()
@@ -228,10 +229,11 @@ class Session(Conversation):
             with suppress(JournalError):
                 await self.commit()
 
-    def land(self, result: ToolResult) -> None:
-        """Note the result."""
+    def land(self, result: ToolResult) -> bool:
+        """Note the result, for :meth:`flush` to write."""
         self._landed[result.call_id] = result
         self.note(Landed(result))
+        return True
 
     async def flush(self) -> None:
         """Write what was noted, also while the run is being cancelled: what is known now would be in doubt later."""
@@ -280,7 +282,7 @@ class Session(Conversation):
     def _stop_watch(self) -> None:
         """The engine is done with what it was asked, if it was."""
         if self._asked is not None:
-            self._engine_seconds += current_time() - self._asked
+            self._engine_seconds += clock() - self._asked
             self._asked = None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, Literal, Self
 
 from anyio import CancelScope, Event, move_on_after, sleep
 
+from agentrt import outside
 from agentrt.errors import ConfigError, lone_errors
 from agentrt.journal.beside import Database, Row, SqliteDatabase, beside
 from agentrt.journal.store import JournalError, Store
@@ -132,7 +132,7 @@ class Board:
 
     async def _run(self, *statements: tuple[str, Any]) -> list[Row]:
         if not self._is_made:
-            old = time.time() - KEPT_SECONDS
+            old = outside.now() - KEPT_SECONDS
             over = "DELETE FROM serve_runs WHERE (state <> 'working' OR door = ?) AND updated < ? AND held < ?"
             await self.database.run(*[(table, ()) for table in _TABLES], (over, (TERMINAL, old, old)))
             self._is_made = True
@@ -171,12 +171,12 @@ class Board:
         asked = await self._run(("SELECT name, body FROM serve_questions WHERE run = ? AND answer = ''", (run_id,)))
         questions = {str(name): _question(body) for name, body in asked}
         now: State = "input_required" if questions else "working"
-        return Run(run_id, tenant, door, session, start, now, held > time.time(), questions)
+        return Run(run_id, tenant, door, session, start, now, held > outside.now(), questions)
 
     async def is_at_work(self, session: str) -> bool:
         """Whether some process works on a run of this session."""
         sql = "SELECT 1 FROM serve_runs WHERE session = ? AND state = 'working' AND held > ?"
-        return bool(await self._run((sql, (session, time.time()))))
+        return bool(await self._run((sql, (session, outside.now()))))
 
     @asynccontextmanager
     async def working(self, run: Run, stop: Callable[[], None]) -> AsyncIterator[Seat]:
@@ -198,7 +198,7 @@ class Board:
                 await self._leave(seat)
 
     async def _take(self, run: Run) -> None:
-        now = time.time()
+        now = outside.now()
         sql = """INSERT INTO serve_runs (id, tenant, door, owner, session, start, state, stop, held, updated)
             VALUES (?, ?, ?, ?, ?, ?, 'working', 0, ?, ?)
             ON CONFLICT (id) DO UPDATE SET door = excluded.door, owner = excluded.owner, session = excluded.session,
@@ -213,7 +213,7 @@ class Board:
         sql = "UPDATE serve_runs SET state = ?, held = 0, updated = ? WHERE id = ? AND owner = ?"
         await self._run(
             ("DELETE FROM serve_questions WHERE run = ?", (seat.run.id,)),
-            (sql, (seat.ended or "working", time.time(), seat.run.id, self.owner)),
+            (sql, (seat.ended or "working", outside.now(), seat.run.id, self.owner)),
         )
 
     async def _keep(self, seat: Seat) -> None:
@@ -225,7 +225,7 @@ class Board:
                 await seat.stirred.wait()
             seat.stirred = Event()
             try:
-                rows = await self._run((hold, (time.time() + HELD_SECONDS, seat.run.id, self.owner)))
+                rows = await self._run((hold, (outside.now() + HELD_SECONDS, seat.run.id, self.owner)))
                 if rows and rows[0][0]:
                     seat.stop()
                 for name, answer in await self._run((heard, (seat.run.id,))) if seat.open else ():
