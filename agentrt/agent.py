@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
-
-from anyio import create_memory_object_stream
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from agentrt.combine import Combined
 from agentrt.compaction.agent import Compactor
@@ -17,12 +14,13 @@ from agentrt.context import Spill
 from agentrt.conversation import Conversation
 from agentrt.dispatch import Permit
 from agentrt.engine import Engine
-from agentrt.errors import ConfigError, EngineError, lone_errors
-from agentrt.events import Compacted, Emit, Event, nowhere
+from agentrt.errors import ConfigError, EngineError
+from agentrt.events import Compacted, Emit, nowhere
 from agentrt.function import Function, gathered
 from agentrt.limits import Limits, Watch
 from agentrt.loop import Result, Run
 from agentrt.plugins import engine_from
+from agentrt.stream import Stream, streamed
 from agentrt.toolset import Toolset
 from agentrt.types import Transcript, User
 
@@ -122,22 +120,11 @@ class Agent:
                 await stack.enter_async_context(self)
             yield
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, prompt: str | User | None, *, transcript: Transcript | None = None, session: Conversation | None = None
-    ) -> AsyncIterator[Stream]:
+    ) -> AbstractAsyncContextManager[Stream]:
         """Run and hand out the events. A slow reader slows the run; leaving the block cancels it."""
-        send, receive = create_memory_object_stream[Event](0)
-        async with receive, lone_errors() as group:
-            stream = Stream(receive)
-
-            async def drive() -> None:
-                async with send:
-                    stream.result = await self.run(prompt, transcript=transcript, session=session, emit=send.send)
-
-            group.start_soon(drive)
-            yield stream
-            group.cancel_scope.cancel()
+        return streamed(lambda emit: self.run(prompt, transcript=transcript, session=session, emit=emit))
 
     def _run(self, talk: Conversation, emit: Emit) -> Run:
         if self.engine is None:
@@ -153,14 +140,3 @@ class Agent:
             max_tokens=self.max_tokens,
             temperature=self.temperature,
         )
-
-
-class Stream:
-    """The events of a run, as an async iterator; ``result`` is there when it is exhausted."""
-
-    def __init__(self, events: MemoryObjectReceiveStream[Event]) -> None:
-        self._events = events
-        self.result: Result | None = None
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self._events.__aiter__()

@@ -166,7 +166,7 @@ class Board:
         run_id, tenant, door, session, start, state, held = row
         if state != "working":
             return Run(run_id, tenant, door, session, start, state, held=False)
-        if door == TERMINAL and held <= time.time():  # its process died
+        if door == TERMINAL and held <= outside.now():  # its process died
             return Run(run_id, tenant, door, session, start, "failed", held=False)
         asked = await self._run(("SELECT name, body FROM serve_questions WHERE run = ? AND answer = ''", (run_id,)))
         questions = {str(name): _question(body) for name, body in asked}
