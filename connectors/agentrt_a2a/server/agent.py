@@ -54,7 +54,8 @@ class AgentWork:
         if refusal is not None:
             await job.status(TaskState.TASK_STATE_REJECTED, refusal)
             return
-        await job.status(TaskState.TASK_STATE_WORKING)
+        if not (job.resumed and job.asks):  # it asks again soon, and an answer may come before it does
+            await job.status(TaskState.TASK_STATE_WORKING)
         while True:
             found = await followed(job, self.board)
             if found is not None and found.ended:

@@ -151,7 +151,8 @@ class Job:
         self.brief = False
         state = TaskState.TASK_STATE_AUTH_REQUIRED if auth else TaskState.TASK_STATE_INPUT_REQUIRED
         parts = [] if data is None else [Part(data=ParseDict(dict(data), Value()), media_type="application/json")]
-        await self.status(state, text, parts=parts)
+        if self._answer is None:  # after a restart it may be there before we ask again
+            await self.status(state, text, parts=parts)
         while self._answer is None:
             await self._stirred.wait()
         answer = self._answer
