@@ -49,7 +49,7 @@ def test_in_a_chat_by_hand(machine):
         child.expect(f"Answer {at}")
     child.expect("> ")
     child.sendline("/compact")
-    child.expect(r"compacted [\d,]+ → [\d,]+ tokens: 4 messages for a summary of \d+ tokens")
+    child.expect(r"compacted [\d,]+ → [\d,]+ tokens: 5 messages for a summary of \d+ tokens")
     child.expect("> ")
     child.sendline("And now?")
     child.expect("Bye")
