@@ -6,10 +6,20 @@ from typing import Any
 
 from agentrt.agent import Agent
 from agentrt.combine import Classified, Combined, Filtered, Prefixed
+from agentrt.compaction.plan import Compaction
+from agentrt.compaction.price import Compacted
 from agentrt.contract import Gate
 from agentrt.dispatch import Permit
 from agentrt.engine import Engine, Request
-from agentrt.errors import AgentrtError, ConfigError, EngineError, EngineRefused, SchemaError, ToolsetError
+from agentrt.errors import (
+    AgentrtError,
+    ConfigError,
+    ContextExceeded,
+    EngineError,
+    EngineRefused,
+    SchemaError,
+    ToolsetError,
+)
 from agentrt.events import Event
 from agentrt.function import Sensitive, tool
 from agentrt.handover import accepted
@@ -35,7 +45,10 @@ __all__ = [
     "Assistant",
     "Classified",
     "Combined",
+    "Compacted",
+    "Compaction",
     "ConfigError",
+    "ContextExceeded",
     "Engine",
     "EngineError",
     "EngineRefused",

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from anyio import create_memory_object_stream
-from anyio.streams.memory import MemoryObjectReceiveStream
-
 from agentrt.combine import Combined
+from agentrt.compaction.agent import Compactor
+from agentrt.compaction.plan import Compaction
 from agentrt.context import Spill
 from agentrt.conversation import Conversation
 from agentrt.dispatch import Permit
 from agentrt.engine import Engine
-from agentrt.errors import ConfigError, EngineError, lone_errors
-from agentrt.events import Emit, Event, nowhere
-from agentrt.function import Function, Local
+from agentrt.errors import ConfigError, EngineError
+from agentrt.events import Compacted, Emit, nowhere
+from agentrt.function import Function, gathered
 from agentrt.limits import Limits, Watch
 from agentrt.loop import Result, Run
 from agentrt.plugins import engine_from
+from agentrt.stream import Stream, streamed
 from agentrt.toolset import Toolset
 from agentrt.types import Transcript, User
 
@@ -31,7 +31,8 @@ class Agent:
     """An engine, its tools and its limits.
 
     ``tools`` mixes typed Python functions and toolsets (MCP servers, A2A peers). ``permit`` may refuse a
-    call before it runs; without one every call that passed the gate runs.
+    call before it runs; without one every call that passed the gate runs. ``compaction`` (``None``: none) keeps
+    what is sent within the model's context, where that is known.
 
     Used as ``async with agent:`` its tools stay open over several runs; otherwise each run opens them.
     """
@@ -46,6 +47,7 @@ class Agent:
         permit: Permit | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
+        compaction: Compaction | None = Compaction(),  # noqa: B008 - frozen, so it may be shared
     ) -> None:
         self._engine = engine
         self.instructions = instructions
@@ -53,7 +55,8 @@ class Agent:
         self.permit = permit
         self.max_tokens = max_tokens
         self.temperature = temperature
-        self.toolset: Toolset = Combined(_toolsets(tools))
+        self.compactor = Compactor(compaction)
+        self.toolset: Toolset = Combined(gathered(tools))
         self.engine: Engine | None = None if isinstance(engine, str) else engine
         self._open: AsyncExitStack | None = None
         self._kept: dict[str, str] = {}  # whole results of runs without a session, until the tools are closed
@@ -94,7 +97,20 @@ class Agent:
         :raises EngineError: if the engine can't be asked; the transcript has every turn before that.
         :raises ToolsetError: if a source of tools can't be opened.
         """
-        talk = session or Conversation(transcript, kept=self._kept)
+        async with self._ready():
+            talk = session or Conversation(transcript, kept=self._kept)
+            return await self._run(talk, emit).drive(User(prompt) if isinstance(prompt, str) else prompt)
+
+    async def compact(self, session: Conversation, *, emit: Emit = nowhere) -> Compacted | None:
+        """Have the model sum up all but the last turns of ``session`` now; ``None`` if there is nothing to leave out.
+
+        :raises ConfigError: if the session was interrupted in the middle of a turn: take it up first.
+        """
+        async with self._ready():
+            return await self.compactor.now(self._run(session, emit))
+
+    @asynccontextmanager
+    async def _ready(self) -> AsyncIterator[None]:
         if self._lone_run:
             raise ConfigError("the agent is in the middle of a run; open it first (`async with agent:`) to share it")
         async with AsyncExitStack() as stack:
@@ -102,30 +118,19 @@ class Agent:
                 self._lone_run = True
                 stack.callback(setattr, self, "_lone_run", False)
                 await stack.enter_async_context(self)
-            return await self._run(talk, emit).drive(User(prompt) if isinstance(prompt, str) else prompt)
+            yield
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, prompt: str | User | None, *, transcript: Transcript | None = None, session: Conversation | None = None
-    ) -> AsyncIterator[Stream]:
+    ) -> AbstractAsyncContextManager[Stream]:
         """Run and hand out the events. A slow reader slows the run; leaving the block cancels it."""
-        send, receive = create_memory_object_stream[Event](0)
-        async with receive, lone_errors() as group:
-            stream = Stream(receive)
-
-            async def drive() -> None:
-                async with send:
-                    stream.result = await self.run(prompt, transcript=transcript, session=session, emit=send.send)
-
-            group.start_soon(drive)
-            yield stream
-            group.cancel_scope.cancel()
+        return streamed(lambda emit: self.run(prompt, transcript=transcript, session=session, emit=emit))
 
     def _run(self, talk: Conversation, emit: Emit) -> Run:
         if self.engine is None:
             raise EngineError("the agent is not open: use `async with agent:` or `await agent.run(...)`")
         return Run(
-            engine=self.engine,
+            engine=self.compactor.around(self.engine, talk),
             toolset=Spill(self.toolset, self.limits.result_chars, talk),
             talk=talk,
             emit=emit,
@@ -135,22 +140,3 @@ class Agent:
             max_tokens=self.max_tokens,
             temperature=self.temperature,
         )
-
-
-class Stream:
-    """The events of a run, as an async iterator; ``result`` is there when it is exhausted."""
-
-    def __init__(self, events: MemoryObjectReceiveStream[Event]) -> None:
-        self._events = events
-        self.result: Result | None = None
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self._events.__aiter__()
-
-
-def _toolsets(tools: Iterable[Tool]) -> list[Toolset]:
-    """Functions gathered into one local toolset, in front of the others."""
-    given: list[Any] = list(tools)
-    functions = [tool for tool in given if not hasattr(tool, "specs")]
-    toolsets: list[Toolset] = [tool for tool in given if hasattr(tool, "specs")]
-    return [Local(functions), *toolsets] if functions else toolsets

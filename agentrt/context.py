@@ -13,6 +13,8 @@ from agentrt.toolset import Outcome, Progress, Toolset
 from agentrt.types import CheckedCall, ToolResult, ToolSpec
 
 PAGE_CHARS = 8_000
+KEPT_AS = "whole result kept as "
+"""What :attr:`agentrt.ToolResult.details` begin with where a result was cut; its handle follows."""
 
 READ_RESULT = ToolSpec(
     name="read_result",
@@ -50,6 +52,11 @@ class Shelf(Protocol):
         ...
 
 
+def handle_of(text: str) -> str:
+    """Names a text by its content: the same in a replay, and no other conversation can guess it."""
+    return f"result-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:12]}"
+
+
 class Spill(Wrapper):
     """Puts results longer than ``limit_chars`` on a shelf and passes on the head, the tail and a handle.
 
@@ -60,6 +67,13 @@ class Spill(Wrapper):
         super().__init__(inner)
         self.limit_chars = limit_chars
         self.shelf = shelf
+        self._shelved = False
+
+    async def specs(self) -> Sequence[ToolSpec]:
+        """The inner tools; the first thing on the shelf, whoever put it there, changes them."""
+        if self._shelved != bool(self.shelf.handles):
+            self._shelved, self._seen = True, None
+        return await super().specs()
 
     def change(self, specs: Sequence[ToolSpec]) -> Sequence[ToolSpec]:
         """The inner tools, and ``read_result`` once there is something to read.
@@ -90,15 +104,12 @@ class Spill(Wrapper):
     async def _spill(self, result: ToolResult) -> ToolResult:
         head = self.limit_chars - self.limit_chars // 4
         tail = len(result.text) - self.limit_chars // 4
-        # named by its content: the same in a replay, and no other conversation can guess it
-        handle = f"result-{hashlib.sha256(result.text.encode('utf-8', 'replace')).hexdigest()[:12]}"
-        if not self.shelf.handles:
-            self._seen = None
+        handle = handle_of(result.text)
         await self.shelf.keep(handle, result.text)
         cut = f"{tail - head} of {len(result.text)} characters are left out here"
         note = f"{cut}. Read on with read_result(handle={handle!r}, offset={head})"
         text = f"{result.text[:head]}\n\n[{note}.]\n\n{result.text[tail:]}"
-        return replace(result, text=text, details=f"whole result kept as {handle}")
+        return replace(result, text=text, details=f"{KEPT_AS}{handle}")
 
     async def _read(self, call: CheckedCall) -> ToolResult:
         handle, offset = call.arguments["handle"], int(call.arguments["offset"])

@@ -157,6 +157,8 @@ class Gate:
         short = name[:100]
         near = difflib.get_close_matches(short, self._tools, n=3, cutoff=0.4)
         bare = short.rsplit("__", 1)[-1].rsplit(".", 1)[-1]
+        if not self._tools:
+            return f"there is no tool called {short!r}: no tools are on offer."
         near += [known for known in self._tools if known.rsplit("__", 1)[-1] == bare and known not in near]
         hint = f"Did you mean {' or '.join(map(repr, near[:5]))}?" if near else f"Known: {sorted(self._tools)[:50]}."
         return f"there is no tool called {short!r}. {hint}"

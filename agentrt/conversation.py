@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agentrt.compaction.price import Compacted
+from agentrt.compaction.view import Rewrite, View, rewritten
 from agentrt.engine import Traced
 from agentrt.types import Assistant, CheckedCall, ToolResult, ToolSpec, Transcript, Usage, User
 
@@ -40,10 +42,21 @@ class Conversation:
         transcript: Transcript | None = None,
         open_turn: OpenTurn | None = None,
         kept: dict[str, str] | None = None,
+        view: View | None = None,
     ) -> None:
         self.transcript = Transcript() if transcript is None else transcript
+        self._view = view
         self.open_turn = open_turn
         self._kept: dict[str, str] = {} if kept is None else kept
+
+    @property
+    def view(self) -> Transcript:
+        """The transcript as it is sent to the model: the whole, or what compaction left of it and all that followed."""
+        return self.transcript if self._view is None else self._view.followed()
+
+    async def compact(self, rewrite: Rewrite, told: Compacted) -> None:
+        """Send the conversation otherwise from now on; nothing of the transcript is lost."""
+        self._view = rewritten(self.view, rewrite)
 
     @property
     def handles(self) -> Collection[str]:
@@ -86,8 +99,9 @@ class Conversation:
     async def accept(self, call: CheckedCall, handle: str) -> None:
         """The call's peer has taken it over and names the work ``handle``; durable when this returns."""
 
-    def land(self, result: ToolResult) -> None:
-        """A call has its result. Does not wait: :meth:`flush` does, or the next durable step takes it along."""
+    def land(self, result: ToolResult) -> bool:
+        """A call has its result. Does not wait: returns whether :meth:`flush` has to, beside what comes next."""
+        return False
 
     async def flush(self) -> None:
         """When this returns, everything said so far is durable. Goes on while the run is being cancelled."""

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
-from anyio import CancelScope, current_time
+from anyio import CancelScope
 from anyio import Event as Flag
-from anyio.abc import TaskGroup
 
 from agentrt.attempt import attempt
 from agentrt.contract import Gate, Passed
 from agentrt.conversation import Conversation
+from agentrt.crew import Starts
 from agentrt.events import CallFinished, CallProgress, CallRejected, CallRepaired, CallStarted, Emit
 from agentrt.handover import accepting
+from agentrt.outside import clock
 from agentrt.toolset import Toolset
 from agentrt.types import Assistant, CheckedCall, ToolCall, ToolResult, Transcript
 
@@ -29,10 +30,11 @@ have not started, before the first of them does, so that it can ask about them t
 
 @dataclass(slots=True)
 class _Beside:
-    """A call that runs in a task of its own: how to cancel it and to wait for it."""
+    """A call that runs in a task of its own: how to cancel it and to wait for it, and whether that has begun."""
 
     scope: CancelScope = field(default_factory=CancelScope)
     done: Flag = field(default_factory=Flag)
+    begun: bool = False
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ class Dispatch:
     call_seconds: float
     calls_left: int | None
     emit: Emit
-    group: TaskGroup
+    group: Starts
     rejected: set[str] = field(default_factory=set)
     _whole: bool = False
     _jobs: dict[str, Job] = field(default_factory=dict)
@@ -121,7 +123,8 @@ class Dispatch:
                 await _all_done(running)
                 running.clear()
                 await self._run(job, eager=False)
-            elif job is jobs[-1] and job.beside is None:
+            elif job is jobs[-1] and not (job.beside and job.beside.begun):
+                job.beside = None  # the whole answer came at once: no need to wait for another task
                 await self._run(job, eager=False)
             else:
                 self._start(job, eager=False)
@@ -153,6 +156,9 @@ class Dispatch:
             self.group.start_soon(self._run_beside, job, job.beside, eager)
 
     async def _run_beside(self, job: Job, task: _Beside, eager: bool) -> None:
+        if job.beside is not task:
+            return
+        task.begun = True
         try:
             with task.scope:
                 await self._run(job, eager=eager)
@@ -185,8 +191,8 @@ class Dispatch:
     def _land(self, job: Job, result: ToolResult) -> None:
         """Keep the result; one that lands while the model still decodes is told with the whole answer."""
         job.result = result
-        if self._whole and self._jobs.get(job.call.id) is job:  # and not one that the model wrote on after
-            self.conversation.land(result)
+        current = self._whole and self._jobs.get(job.call.id) is job  # and not one that the model wrote on after
+        if current and self.conversation.land(result):
             self.group.start_soon(self.conversation.flush)  # beside what comes next; an effect waits for it
 
     async def _run(self, job: Job, *, eager: bool) -> None:
@@ -203,11 +209,11 @@ class Dispatch:
         if not eager:
             await self.conversation.start(checked)
         await self.emit(CallStarted(job.call, checked.spec.source, eager))
-        start = current_time()
+        start = clock()
         job.sent = True
         with accepting(partial(self.conversation.accept, checked)):
             result = await attempt(checked, self.toolset, self.gate, self.call_seconds, progress)
-        seconds = current_time() - start
+        seconds = clock() - start
         self._land(job, result)
         await self.emit(CallFinished(result, seconds))
 

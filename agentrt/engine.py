@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from agentrt.compaction.price import Compacted
 from agentrt.types import Assistant, FinishReason, ToolCall, ToolSpec, Transcript, Usage
 
 
@@ -15,6 +16,7 @@ class Request:
     """What an engine is asked: the whole conversation and the tools on offer.
 
     ``transcript`` is append-only, so an engine may keep what it encoded of it and add only what is new.
+    ``words_only``: the tools stay in the prompt as they are, but the answer is to be words, and no call in it is run.
     """
 
     transcript: Transcript
@@ -22,6 +24,7 @@ class Request:
     tools: tuple[ToolSpec, ...] = ()
     max_tokens: int | None = None
     temperature: float | None = None
+    words_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Finished:
     usage: Usage = field(default_factory=Usage)
 
 
-Delta = TextDelta | ReasoningDelta | CallDelta | Retrying | Prompted | Traced | Finished
+Delta = TextDelta | ReasoningDelta | CallDelta | Retrying | Prompted | Traced | Compacted | Finished
 
 
 class Engine(Protocol):
@@ -184,7 +187,7 @@ class Assembler:
                 call.name = call.name or name
                 if arguments and call.add(arguments):
                     return index
-            case Retrying() | Prompted() | Traced():
+            case Retrying() | Prompted() | Traced() | Compacted():
                 pass
             case Finished():
                 self._finished = delta

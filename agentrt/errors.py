@@ -9,6 +9,7 @@
     ├── JournalError       the session can't be written or read (see agentrt/journal/store.py)
     └── EngineError        the model can't be asked
         └── EngineRefused  the endpoint said no (credentials, unknown model, bad request): trying again is no use
+            └── ContextExceeded  the conversation is longer than the model's context
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ class EngineError(AgentrtError):
 
 class EngineRefused(EngineError):
     """The endpoint refused the request: bad credentials, unknown model or a request it does not take."""
+
+
+class ContextExceeded(EngineRefused):
+    """The conversation is too long for the model. ``limit`` and ``tokens`` are its context and the prompt, if told."""
+
+    limit: int | None = None
+    tokens: int | None = None
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from agentrt.compaction.price import Compacted as Compacted
 from agentrt.engine import CallDelta, Prompted, ReasoningDelta, Retrying, TextDelta, Traced
 from agentrt.plain import to_json as to_json
 from agentrt.types import Assistant, ToolCall, ToolResult, Usage
@@ -118,6 +119,7 @@ Event = (
     | Retrying
     | Prompted
     | Traced
+    | Compacted
     | CallRepaired
     | CallRejected
     | CallStarted

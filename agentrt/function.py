@@ -8,7 +8,7 @@ from types import FunctionType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from agentrt.outside import tapped
-from agentrt.toolset import Outcome, Progress
+from agentrt.toolset import Outcome, Progress, Toolset
 from agentrt.types import CheckedCall, ToolResult, ToolSpec
 
 if TYPE_CHECKING:
@@ -138,3 +138,11 @@ class Local:
     async def outcome(self, call: CheckedCall) -> Outcome:
         """Ask the function's ``verify``, if it has one, what came of the call."""
         return await self._bound[call.name].outcome(call)
+
+
+def gathered(tools: Iterable[Toolset | Function | Callable[..., Any]]) -> list[Toolset]:
+    """Functions gathered into one local toolset, in front of the others."""
+    given: list[Any] = list(tools)
+    functions = [tool for tool in given if not hasattr(tool, "specs")]
+    toolsets: list[Toolset] = [tool for tool in given if hasattr(tool, "specs")]
+    return [Local(functions), *toolsets] if functions else toolsets

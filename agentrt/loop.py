@@ -7,11 +7,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from anyio import current_time, get_cancelled_exc_class, move_on_after
-from anyio.abc import TaskGroup
+from anyio import get_cancelled_exc_class, move_on_after
 
 from agentrt.contract import Gate
 from agentrt.conversation import Conversation
+from agentrt.crew import Crew
 from agentrt.dispatch import Dispatch, Permit, failed
 from agentrt.engine import Assembler, Engine, Finished, Request, Retrying, Traced
 from agentrt.errors import lone_errors
@@ -26,6 +26,7 @@ from agentrt.events import (
     TurnStarted,
 )
 from agentrt.limits import Reason, Watch
+from agentrt.outside import clock
 from agentrt.recovery import Recovery
 from agentrt.toolset import Toolset
 from agentrt.types import Assistant, ToolResult, Transcript, Usage, User
@@ -70,25 +71,26 @@ class Run:
 
     async def drive(self, prompt: User | None) -> Result:
         """Take turns until one of them ends the run."""
-        start = current_time()
+        start = clock()
         reason: Reason | None = None
         with move_on_after(self.watch.limits.seconds):
             try:
                 async with lone_errors() as group:
-                    reason = await self._take_turns(prompt, group)
+                    with Crew(group) as crew:
+                        reason = await self._take_turns(prompt, crew)
             except BaseException as error:
                 await self._break_off(error)
                 raise
         reason = reason or "time"
-        seconds, used = current_time() - start, self.watch
+        seconds, used = clock() - start, self.watch
         await self.talk.end(reason, used.turns, used.calls, used.usage, seconds)
         await self.emit(RunFinished(reason, self.text, used.turns, used.calls, used.usage, seconds))
         return Result(self.text, reason, self.talk.transcript, used.turns, used.calls, used.usage, seconds)
 
-    async def _take_turns(self, prompt: User | None, group: TaskGroup) -> Reason:
+    async def _take_turns(self, prompt: User | None, crew: Crew) -> Reason:
         await self._adopt_tools()
         await self.emit(RunStarted(self.engine.name, tuple(spec.name for spec in self.gate.specs)))
-        await self._finish_open_turn(group)
+        await self._finish_open_turn(crew)
         if prompt is not None:
             await self.talk.say(prompt)
         elif len(self.talk.transcript) and isinstance(last := self.talk.transcript[-1], Assistant):
@@ -96,23 +98,23 @@ class Run:
             return "done"  # there is nothing to take up: it ended in words
         reason: Reason | None = None
         while reason is None:
-            reason = self.watch.reached() or await self._turn(group)
+            reason = self.watch.reached() or await self._turn(crew)
         return reason
 
-    async def _finish_open_turn(self, group: TaskGroup) -> None:
+    async def _finish_open_turn(self, crew: Crew) -> None:
         """Finish the turn that a crash left open, if there is one."""
         turn = self.talk.open_turn
         if turn is not None:
-            dispatch = self._dispatch(Recovery, group)
+            dispatch = self._dispatch(Recovery, crew)
             self.unclosed = turn.answer
             self._close(turn.answer, await dispatch.recover(turn))
 
-    async def _turn(self, group: TaskGroup) -> Reason | None:
+    async def _turn(self, crew: Crew) -> Reason | None:
         """Ask once, answer every call, append the whole turn; return why the run ends, if it does."""
         self.watch.turns += 1
         await self._adopt_tools()
         await self.emit(TurnStarted(self.watch.turns))
-        dispatch = self._dispatch(Dispatch, group)
+        dispatch = self._dispatch(Dispatch, crew)
         answer = await self._ask(dispatch)
         self.watch.usage += answer.usage
         refusal = self.watch.refusal(answer)
@@ -132,7 +134,7 @@ class Run:
         self.unclosed = None
         self.talk.close(answer, results)
 
-    def _dispatch(self, kind: type[_Dispatch], group: TaskGroup) -> _Dispatch:
+    def _dispatch(self, kind: type[_Dispatch], crew: Crew) -> _Dispatch:
         limits = self.watch.limits
         self.dispatch = dispatch = kind(
             gate=self.gate,
@@ -142,7 +144,7 @@ class Run:
             call_seconds=limits.call_seconds,
             calls_left=None if limits.calls is None else limits.calls - self.watch.calls,
             emit=self.emit,
-            group=group,
+            group=crew,
         )
         return dispatch
 
@@ -157,10 +159,10 @@ class Run:
 
     async def _ask(self, dispatch: Dispatch) -> Assistant:
         """Stream one answer, offering each call for dispatch the moment its JSON closes."""
-        start = current_time()
+        start = clock()
         assembler = Assembler(self.talk.transcript)
         await self.talk.ask(self.watch.turns, self.instructions, self.gate.specs)
-        request = Request(self.talk.transcript, self.instructions, self.gate.specs, self.max_tokens, self.temperature)
+        request = Request(self.talk.view, self.instructions, self.gate.specs, self.max_tokens, self.temperature)
         async with aclosing(self.engine.stream(request)) as deltas:
             async for delta in deltas:
                 closed = assembler.feed(delta)
@@ -171,7 +173,7 @@ class Run:
                 if closed is not None:
                     await dispatch.offer(assembler.call(closed), assembler.names_before(closed))
         answer = assembler.answer()
-        await self.emit(TurnFinished(self.watch.turns, answer, current_time() - start))
+        await self.emit(TurnFinished(self.watch.turns, answer, clock() - start))
         return answer
 
     async def _refuse(self, answer: Assistant, why: str, reason: Reason | None) -> Reason | None:

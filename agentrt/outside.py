@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class Outside:
     """The outside of a run; the default is the world as it is, and :mod:`agentrt.lab` has others.
 
     ``now`` is in seconds since 1970, ``token`` gives so many random bytes, ``tap`` may put something around a thing
-    that carries bytes or has effects (see :func:`tapped`), ``loop`` makes the event loop to run in. How long
-    something takes is the event loop's clock (``anyio.current_time``).
+    that carries bytes or has effects (see :func:`tapped`), ``loop`` makes the event loop to run in, whose clock says
+    how long something takes (:func:`clock`).
     """
 
     now: Callable[[], float] = time.time
@@ -39,6 +39,14 @@ OUTSIDE: ContextVar[Outside] = ContextVar("agentrt_outside", default=WORLD)
 def now() -> float:
     """The time, in seconds since 1970."""
     return OUTSIDE.get().now()
+
+
+def clock() -> float:
+    """The event loop's clock, in seconds since some moment: for how long something takes.
+
+    It is asked some five times a turn, and ``anyio.current_time``, which says the same, costs seven times as much.
+    """
+    return get_running_loop().time()
 
 
 def token_hex(size_bytes: int) -> str:

@@ -3,7 +3,7 @@
     python benchmarks/journal.py [--rounds 20] [--peers PYTHON] [--folder DIR]
 
 A tool call is two commits (answer and intent, result) of the records that a real one writes, with a result of 1,000
-characters. The floor is the stdlib's sqlite3 in WAL mode that commits the same bytes to one table, twice a call.
+characters. The floor is the stdlib's sqlite3 in WAL mode that commits the same rows, made beforehand, to one table.
 First the store alone; then whole turns through the loop, where a result is written while the model thinks: what a turn
 takes less the thinking, and how much more that is than with nothing kept. Peers keep the same of a turn, the model's
 answer and the tool's result, and their level of durability is printed. Everything takes turns in short rounds, so that
@@ -50,24 +50,29 @@ def call(number):
 
 
 class Floor:
-    """The least that two durable commits a call can cost."""
+    """The least that two durable commits a call can cost: the same rows of the same bytes, ready made, in one table."""
 
     def __init__(self, path, synchronous):
         path.parent.mkdir(parents=True)
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute(f"PRAGMA synchronous = {synchronous}")
-        self.db.execute("CREATE TABLE records (id INTEGER PRIMARY KEY, body BLOB)")
-        self.bodies = [b"\n".join(map(dump, commit)) for commit in call(1)]
+        self.db.execute("CREATE TABLE records (id INTEGER PRIMARY KEY, session INTEGER, at REAL, kind TEXT, body TEXT)")
+        self.commits = [
+            [(1, time.time(), type(record).__name__, dump(record).decode()) for record in commit] for commit in call(1)
+        ]
+
+    def commit(self, number):
+        self.db.execute("BEGIN IMMEDIATE")
+        self.db.executemany("INSERT INTO records (session, at, kind, body) VALUES (?, ?, ?, ?)", self.commits[number])
+        self.db.execute("COMMIT")
 
     def calls(self, count):
         seconds = []
         for _ in range(count):
             start = time.perf_counter()
-            for body in self.bodies:
-                self.db.execute("BEGIN IMMEDIATE")
-                self.db.execute("INSERT INTO records (body) VALUES (?)", (body,))
-                self.db.execute("COMMIT")
+            self.commit(0)
+            self.commit(1)
             seconds.append(time.perf_counter() - start)
         return seconds
 
@@ -183,35 +188,38 @@ class Figures:
 async def whole_turns(folder, rounds, peers, think):
     """Each contestant's turns, in short rounds one after another, in another order each time."""
     print(f"\nWhole turns through the loop, a model that thinks for {think * 1e3:.0f} ms, {rounds} rounds of {CALLS}")
-    bare, nothing = Floor(folder / f"turns-floor-{think}" / "f.db", "FULL"), Turns(None, RESULT)
-    stores = {mode: CountingStore(folder / f"turns-{mode}-{think}" / "s.db", synchronous=mode) for mode in MODES}
-    ours = {mode: Turns(store, RESULT) for mode, store in stores.items()}
-    seen = {name: Figures() for name in ("two bare commits", *MODES, *(PEERS if peers else ()))}
+    nothing, kept = Turns(RESULT), {}
+    for mode in MODES:
+        kept[f"bare, {mode}"] = Turns(RESULT, floor=Floor(folder / f"turns-floor-{mode}-{think}" / "f.db", mode))
+        store = CountingStore(folder / f"turns-{mode}-{think}" / "s.db", synchronous=mode)
+        kept[f"agentrt, {mode}"] = Turns(RESULT, store=store)
+    seen = {name: Figures() for name in (*kept, *(PEERS if peers else ()))}
     for _ in range(rounds):
         for name in random.sample(list(seen), len(seen)):
-            if name in MODES:
-                without = await nothing.run(CALLS + 1, think)
-                seconds = await ours[name].run(CALLS + 1, think)
-                commits = stores[name].commits / ours[name].turns
-                seen[name].add(seconds, without, f"{commits:.1f} commits a turn, synchronous={name}, journal_mode=wal")
-            elif name in PEERS:
+            if name in PEERS:
                 answer = peers.ask(name, CALLS, think)
                 about = f"{answer['commits']:.1f} transactions a turn, {answer['settings']}"
                 seen[name].add(answer["seconds"], answer["bare"], about)
             else:
-                about = "2.0 commits a turn, synchronous=FULL, journal_mode=wal"
-                seen[name].add(bare.calls(CALLS), [0.0], about)
+                without = await nothing.run(CALLS + 1, think)
+                seconds = await kept[name].run(CALLS + 1, think)
+                store = kept[name].store
+                commits = store.commits / kept[name].turns if store else 2.0
+                mode = name.partition(", ")[2]
+                seen[name].add(seconds, without, f"{commits:.1f} commits a turn, synchronous={mode}, journal_mode=wal")
     for name, figures in seen.items():
-        title = f"agentrt, {name}" if name in MODES else name
         print(
-            f"  {title:18} p50 {statistics.median(figures.seconds) * 1e3:7.3f} ms, "
+            f"  {name:18} p50 {statistics.median(figures.seconds) * 1e3:7.3f} ms, "
             f"of which for keeping it {figures.cost * 1e3:7.3f} ms   {figures.about}"
         )
-    print(f"  agentrt / two bare commits at FULL: {seen['FULL'].cost / seen['two bare commits'].cost:.2f}x")
+    for mode in MODES:
+        times = seen[f"agentrt, {mode}"].cost / seen[f"bare, {mode}"].cost
+        print(f"  agentrt / two bare commits at the same places of a turn, {mode}: {times:.2f}x")
     for name in PEERS if peers else ():
-        print(f"  {name} / agentrt at FULL: {seen[name].cost / seen['FULL'].cost:.2f}x")
-    for store in stores.values():
-        await store.aclose()
+        print(f"  {name} / agentrt at FULL: {seen[name].cost / seen['agentrt, FULL'].cost:.2f}x")
+    for turns in kept.values():
+        if turns.store:
+            await turns.store.aclose()
 
 
 async def many_sessions(folder, rounds):

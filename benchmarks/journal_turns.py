@@ -6,6 +6,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from agentrt import Agent, Limits, tool
+from agentrt.conversation import Conversation
 from agentrt.engines.scripted import ScriptedEngine, call, calls
 from agentrt.journal import Session
 from agentrt.journal.sqlite import SqliteStore
@@ -44,11 +45,27 @@ class CountingStore(SqliteStore):
         return await super().append(lease, records, after=after)
 
 
-class Turns:
-    """Runs of an agent whose one tool writes; in a session if there is a ``store``."""
+class Bare(Conversation):
+    """Commits a turn's rows, made beforehand, where a session would, with nothing but sqlite3: the least."""
 
-    def __init__(self, store, chars):
+    def __init__(self, floor):
+        super().__init__()
+        self.floor = floor
+
+    async def start(self, call):
+        self.floor.commit(0)
+
+    def close(self, answer, results):
+        super().close(answer, results)
+        self.floor.commit(1)
+
+
+class Turns:
+    """Runs of an agent whose one tool writes; in a session if there is a ``store``, or on the ``floor``."""
+
+    def __init__(self, chars, *, store=None, floor=None):
         self.store = store
+        self.floor = floor
         self.chars = chars
         self.turns = 0
 
@@ -59,7 +76,7 @@ class Turns:
             return f"{city} ".ljust(self.chars, "x")
 
         engine = Thinking(turns, think)
-        session = await Session.begin(self.store) if self.store else None
+        session = await Session.begin(self.store) if self.store else Bare(self.floor) if self.floor else None
         agent = Agent(engine, tools=[look_up], limits=Limits(turns=None, calls=None))
         await agent.run("go", session=session)
         self.turns += turns

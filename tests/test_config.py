@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrt import ConfigError, Limits
+from agentrt import Compaction, ConfigError, Limits
 from agentrt.config import (
     LimitsConfig,
     ServerConfig,
@@ -20,6 +20,7 @@ from agentrt.config import (
 from agentrt.config.hosts import host_files, parse_file, read_servers
 from agentrt.config.paths import nearest, project_dirs
 from agentrt.config.rules import PermissionsConfig, RuleConfig
+from agentrt.config.schema import CompactionConfig
 from agentrt.home import data_dir
 
 
@@ -72,6 +73,17 @@ def test_the_projects_file_stands_over_the_users_and_each_value_knows_its_file(h
 
 def test_every_limit_of_the_loop_can_be_configured():
     assert set(LimitsConfig.model_fields) == {item.name for item in fields(Limits)}
+
+
+def test_every_setting_of_compaction_can_be_configured_and_it_can_be_switched_off(home):
+    assert set(CompactionConfig.model_fields) - {"enabled"} == {item.name for item in fields(Compaction)}
+    _user(home, "[compaction]\nshare = 0.9\nkeep_turns = 2\n")
+    assert _load(home).config.compaction.compaction() == replace(Compaction(), share=0.9, keep_turns=2)
+    _user(home, "[compaction]\nenabled = false\n")
+    assert _load(home).config.compaction.compaction() is None
+    _user(home, "[compaction]\nshare = 0.3\n")
+    with pytest.raises(ConfigError, match="target <= share"):
+        _load(home).config.compaction.compaction()
 
 
 @pytest.mark.parametrize(

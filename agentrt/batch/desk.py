@@ -87,7 +87,7 @@ class Desk:
         if records and isinstance(records[-1], Ended):
             return
         folded = fold(records)
-        session = _Unfinished(self.store, lease, folded.transcript, folded.open_turn, records)
+        session = _Unfinished(self.store, lease, folded.transcript, folded.open_turn, records, folded.view)
         await self.agent_for(job.task).run(None, session=session)
         records += await self.store.read(job.session, after=len(records))
 

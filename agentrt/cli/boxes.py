@@ -94,5 +94,15 @@ class Boxes:
         return Sandbox(backend(), Box((*self.read, *wider.read), write, hosts, home), self.guard)
 
 
+def warning(box: Sandbox | None) -> str:
+    """A word on a server's box in which it can change no file, because it was started in a folder that is too wide."""
+    if box is None or box.box.write:
+        return ""
+    return (
+        "can change no file: the current folder holds a whole home or more, which no box is given. "
+        "Start in a project's folder, or name one with --root or its `write`"
+    )
+
+
 def _paths(texts: Iterable[str], base: Path) -> tuple[Path, ...]:
     return tuple(base / Path(text).expanduser() for text in texts)

@@ -13,9 +13,9 @@ from anyio import current_time, move_on_after
 
 from agentrt.agent import Agent
 from agentrt.cli import compose
-from agentrt.cli.ask import asking
 from agentrt.cli.door import welcome
 from agentrt.cli.flags import EngineFlags, PermissionFlags, RunFlags
+from agentrt.cli.person import Person
 from agentrt.cli.signals import Loop
 from agentrt.cli.sources import Sources
 from agentrt.cli.terminal import Terminal
@@ -40,17 +40,22 @@ def agent_for(
     *,
     run: RunFlags,
     permissions: PermissionFlags,
+    person: Person | None = None,
 ) -> tuple[Agent, str]:
     """The agent, not opened yet, and its engine's name: what ``engine`` says once all else is found to be right.
+
+    ``person`` answers what it asks; by default whoever is at the terminal.
 
     :raises ConfigError: if a flag or a file is wrong, or there is no engine.
     """
     rules = compose.rules(loaded, permissions)
     said = compose.instructions(loaded, run)
     limits = compose.limits(loaded, run)
+    compaction = loaded.config.compaction.compaction()
     name = engine()
     made = make_engine(name, loaded)
-    welcome(found, terminal, made)
+    person = person or Person(terminal)
+    welcome(found, terminal, made, person.asker)
     answers = _priced(made, loaded.config.price(name))
     agent = Agent(
         answers,
@@ -58,13 +63,14 @@ def agent_for(
         instructions=said,
         limits=limits,
         permit=rules.permit(
-            ask_all=asking(terminal) if terminal.can_ask else None,
+            ask_all=person.calls,
             instructions=said,
             ungrounded=grounding(said) if rules.grounds(embedded=is_embedded(name)) else None,
             preview=found.preview,
         ),
         max_tokens=loaded.config.max_answer_tokens,
         temperature=compose.temperature(loaded, run),
+        compaction=compaction,
     )
     return agent, name
 

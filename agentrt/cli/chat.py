@@ -19,15 +19,18 @@ from agentrt.cli.flags import ConfigFlags, EngineFlags, PermissionFlags, RunFlag
 from agentrt.cli.guard import DONE, report
 from agentrt.cli.kept import Book, again, opened_book, prompt_of, shown
 from agentrt.cli.line import line_editing
+from agentrt.cli.person import Person
 from agentrt.cli.render import ENDINGS, Live, summary
 from agentrt.cli.shelf import Shelf
 from agentrt.cli.signals import Loop, Stopped
 from agentrt.cli.terminal import Terminal, bounded, clean, well_formed
+from agentrt.compaction.engine import BY_HAND
 from agentrt.conversation import Conversation
 from agentrt.errors import AgentrtError, ConfigError
-from agentrt.events import Event, RunFinished, RunStarted
+from agentrt.events import Compacted, Event, RunFinished, RunStarted
 from agentrt.journal.records import Record
 from agentrt.journal.session import Session
+from agentrt.loop import Result
 from agentrt.policy.record import write_down
 from agentrt.question import standing_at
 from agentrt.secrets.streams import redacted
@@ -39,6 +42,7 @@ HELP = """\
 /prompts, /resources   what the MCP servers offer besides
 /clear   begin a new conversation
 /cost    what the conversation used
+/compact shorten what the model is sent: a summary for all but the last turns
 /quit    leave (so does Ctrl-D)
 /SERVER:PROMPT NAME=VALUE starts with a server's prompt; @SERVER:URI anywhere takes a resource along.
 A line that ends in \\ goes on in the next one. Ctrl-C stops the running turn and keeps the chat."""
@@ -63,10 +67,11 @@ def talk(
         if book is not None and book.info is not None:
             engine = replace(engine, engine=engine.engine or book.info.engine or None)
         named = partial(engine_name, loaded, engine, terminal, loop, yes=permissions.yes)
-        agent, name = agent_for(loaded, found, terminal, named, run=run, permissions=permissions)
+        person = Person(terminal, session.wait)
+        agent, name = agent_for(loaded, found, terminal, named, run=run, permissions=permissions, person=person)
         agent.toolset = AskedAfter(agent.toolset, terminal)
         with loop.holding(opened(agent)):
-            _Chat(terminal, loop, agent, name, book, view, Shelf(found)).until_left()
+            _Chat(terminal, loop, agent, name, book, view, Shelf(found), person).until_left()
     return DONE
 
 
@@ -81,6 +86,7 @@ class _Chat:
     book: Book | None
     view: Live
     shelf: Shelf
+    person: Person
     talk: Conversation | None = None
     usage: Usage = field(default_factory=Usage)
     turns: int = 0
@@ -162,6 +168,8 @@ class _Chat:
                 self.terminal.line("the conversation is forgotten", "dim")
             case "/cost":
                 self.terminal.line(summary(self.turns, self.calls, self.usage, self.seconds))
+            case "/compact":
+                self._guarded(self._compact)
             case "/tools":
                 self._guarded(self._tools)
             case "/prompts":
@@ -173,6 +181,20 @@ class _Chat:
             case other:
                 self.terminal.note(f"there is no command {other!r}; /help lists them")
         return "stay"
+
+    def _compact(self) -> None:
+        """Have the model sum up what is long past; the whole stays in the session."""
+        talk = self.talk
+        told = None if talk is None else self.loop.run(partial(self._shorten, talk), patient=True)
+        if told is None:
+            self.terminal.note(
+                "there is nothing to compact yet: the last turns stay, the rest is as short as a summary"
+            )
+
+    async def _shorten(self, talk: Conversation) -> Compacted | None:
+        self.terminal.wait_for("summing up")
+        async with self.terminal.spinner():
+            return await self.agent.compact(talk, emit=redacted(self._show))
 
     def _tools(self) -> None:
         specs = self.loop.run(self.agent.toolset.specs)
@@ -214,7 +236,7 @@ class _Chat:
             self._turn(final)
 
     def _completions(self, line: str, begun: str) -> list[str]:
-        commands = ["/clear", "/cost", "/help", "/prompts", "/quit", "/resources", "/tools"]
+        commands = ["/clear", "/compact", "/cost", "/help", "/prompts", "/quit", "/resources", "/tools"]
         own = [name for name in commands if name.startswith(begun)] if line.startswith("/") and line == begun else []
         return own + self.loop.run(partial(self.shelf.completions, line, begun))
 
@@ -261,16 +283,24 @@ class _Chat:
 
     async def _drive(self, said: User | None) -> str:
         self.terminal.wait_for("thinking")
+        start = self.talk.written if isinstance(self.talk, Session) else 0
         said = None if said is None else await self._begin(said)
+        if self.book is None or not isinstance(self.talk, Session):
+            return (await self._run(said)).reason
+        return (await self.person.seated(self.book.store, self.talk, start, partial(self._run, said))).reason
+
+    async def _run(self, said: User | None) -> Result:
         async with self.terminal.spinner():
-            with standing_at(asker_at(self.terminal)):
-                return (await self.agent.run(said, session=self.talk, emit=redacted(self._show))).reason
+            with standing_at(self.person.asker or asker_at(self.terminal)):
+                return await self.agent.run(said, session=self.talk, emit=redacted(self._show))
 
     async def _show(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             if self.greeted:
                 return
             self.greeted = True
+        if isinstance(event, Compacted) and event.reason == BY_HAND:
+            self.usage += event.usage
         if isinstance(event, RunFinished):
             self.usage += event.usage
             self.turns += event.turns

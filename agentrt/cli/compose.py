@@ -130,6 +130,8 @@ def notes(found: Sources) -> Iterator[str]:
     for server in found.servers:
         if server.note:
             yield f"{server.kind} {server.name!r} ({server.origin}) is {server.note}"
+        if server.warning:
+            yield f"{server.kind} {server.name!r} {server.warning}"
         if isinstance(server.toolset, BestEffort) and server.toolset.note:
             yield f"{server.toolset.note}\nIt is left out ({server.origin})."
         if server.connected is not None:

@@ -21,11 +21,14 @@ SHOWN_CHARS = 4_000
 _YES, _NO = ("y", "yes"), ("n", "no")
 
 
-def welcome(found: Sources, terminal: Terminal, engine: Engine | None = None) -> None:
-    """Give the servers what they may ask of us: the person if one is there, and what their configuration allows."""
-    asker = asker_at(terminal) if terminal.can_ask else None
+def welcome(found: Sources, terminal: Terminal, engine: Engine | None = None, asker: Asker | None = None) -> None:
+    """Give the servers what they may ask of us: the person if one is there, and what their configuration allows.
+
+    Logins are for the person at the terminal: the browser comes back to this machine. ``asker`` takes all else.
+    """
+    login = asker_at(terminal) if terminal.can_ask else None
     for server in _mcp(found):
-        server.connected.host = _host(server, terminal, engine, asker)
+        server.connected.host = replace(_host(server, terminal, engine, asker or login), login=login)
 
 
 def hand_on(found: Sources) -> None:
@@ -48,7 +51,6 @@ def _host(server: McpServer, terminal: Terminal, engine: Engine | None, asker: A
     allowed = engine is not None and (rule == "allow" or (rule == "ask" and asker is not None))
     return Host(
         asker=asker,
-        login=asker,
         sampling=Sampling(partial(_same, engine), ask=rule == "ask") if allowed else None,
         roots=tuple(map(Path, server.config.roots)) if server.config else (),
         log=partial(_log, terminal),

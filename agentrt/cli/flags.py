@@ -210,6 +210,14 @@ class SessionFlags:
         bool,
         Option("--no-journal", "--ephemeral", help="Keep nothing of this session.", rich_help_panel=_SESSION),
     ] = False
+    wait: Annotated[
+        bool,
+        Option(
+            "--wait",
+            help="Without a terminal, wait until `agentrt sessions answer` says a word.",
+            rich_help_panel=_SESSION,
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)

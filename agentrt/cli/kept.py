@@ -66,6 +66,8 @@ async def opened_book(flags: SessionFlags, command: str, again: str) -> AsyncIte
     """
     if flags.resume and flags.go_on:
         raise ConfigError("name either a session with --resume, or the last one with --continue")
+    if flags.no_journal and flags.wait:
+        raise ConfigError("answers from elsewhere come by way of the session: leave --no-journal or --wait out")
     if flags.no_journal:
         if flags.resume or flags.go_on:
             raise ConfigError("a session that goes on is kept: leave --no-journal out")

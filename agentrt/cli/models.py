@@ -64,7 +64,12 @@ def download(weights: Weights, console: Console) -> Path:
         def progress(doing: str, done: int, total: int) -> None:
             bar.update(task, description=doing, completed=done, total=total)
 
-        path = pull(weights, progress)
+        try:
+            path = pull(weights, progress)
+        except KeyboardInterrupt:
+            bar.stop()
+            console.print(f"Stopped. What has come is kept: `agentrt models pull {weights.name}` goes on from there.")
+            raise
     console.print(f"{weights.title} is in {path}", highlight=False, soft_wrap=True)
     return path
 

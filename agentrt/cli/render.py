@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from agentrt.cli.terminal import Style, Terminal, bounded, clean
+from agentrt.compaction.price import Compacted
 from agentrt.engine import CallDelta, Prompted, ReasoningDelta, Retrying, TextDelta
 from agentrt.events import (
     CallFinished,
@@ -50,6 +51,15 @@ def summary(turns: int, calls: int, usage: Usage, seconds: float) -> str:
     return " · ".join(
         [_count(turns, "turn"), _count(calls, "call"), _count(usage.tokens, "token"), f"{seconds:.1f} s", cost]
     )
+
+
+def compacted(told: Compacted) -> str:
+    """``compacted 2,711 → 794 tokens: 34 messages for a summary of 20 tokens; 729 prefilled again, …``."""
+    what = f"{_count(told.dropped, 'message')} for a summary of {_count(told.summary_tokens, 'token')}"
+    what = what if told.dropped else f"{_count(told.shortened, 'long result')} for handles"
+    price = f"it costs {told.cost:,.0f} prefilled tokens and is worth {told.worth:+,.0f}"
+    sizes = f"{told.before:,} → {told.after:,} tokens"
+    return f"compacted {sizes}: {what}; {told.prefilled:,} prefilled again; {price} ({told.reason})"
 
 
 def _count(number: int, noun: str) -> str:
@@ -111,6 +121,8 @@ class Live:
             case Retrying(reason, wait_seconds):
                 wait = f" in {wait_seconds:.1f} s" if wait_seconds else ""
                 terminal.note(f"asking again{wait}: {bounded(reason, REASON_CHARS)}")
+            case Compacted():
+                terminal.note(compacted(event), "dim")
             case RunFinished(_, _, turns, calls, usage, seconds):
                 terminal.wait_for("")
                 terminal.line(summary(turns, calls, usage, seconds), "dim")

@@ -14,6 +14,7 @@ from agentrt.cli.door import asker_at
 from agentrt.cli.flags import ConfigFlags, EngineFlags, OutputFlags, PermissionFlags, RunFlags, SessionFlags, ToolFlags
 from agentrt.cli.guard import DONE, ENDED, report
 from agentrt.cli.kept import Book, again, opened_book, prompt_of, shown
+from agentrt.cli.person import Person, StoppedElsewhere
 from agentrt.cli.render import ENDINGS, JsonLines, Live
 from agentrt.cli.signals import Loop, Stopped
 from agentrt.cli.terminal import Terminal, well_formed
@@ -49,15 +50,19 @@ def run_task(
         if book is not None and book.info is not None:
             engine = replace(engine, engine=engine.engine or book.info.engine or None)
         named = partial(engine_name, loaded, engine, terminal, loop, yes=permissions.yes)
-        agent, name = agent_for(loaded, found, terminal, named, run=run, permissions=permissions)
+        person = Person(terminal, session.wait)
+        agent, name = agent_for(loaded, found, terminal, named, run=run, permissions=permissions, person=person)
         agent.toolset = AskedAfter(agent.toolset, terminal)
-        job = _Job(agent, name, prompt, book, terminal, emit)
+        job = _Job(agent, name, prompt, book, person, emit)
         loop.last_words = partial(job.say_how_to_go_on, "stopped")
         try:
             result = loop.run(job.drive)
         except Stopped:
             loop.last_words()
             raise
+        except StoppedElsewhere as stopped:
+            job.say_how_to_go_on(str(stopped))
+            return ENDED
         except AgentrtError as error:
             terminal.end_line()
             code = report(error)
@@ -90,27 +95,34 @@ class _Job:
     engine: str
     prompt: User | None
     book: Book | None
-    terminal: Terminal
+    person: Person
     emit: Emit
 
     async def drive(self) -> Result:
         """Begin or take up the session, open the tools, run."""
         if self.book is None:
             return await self._run(self.prompt, None)
+        start = 0
         if self.book.info is None:
             assert self.prompt is not None, "a new session begins with words"
             session, prompt = await self.book.begin(self.prompt, self.engine), None
         else:
             self.terminal.note(shown(self.book.info), "dim")
             session = await self.book.take(self.book.info)
+            start = session.written
             prompt = prompt_of(session, self.prompt)
         write_down(self.agent.permit, session.note)
-        return await self._run(prompt, session)
+        return await self.person.seated(self.book.store, session, start, partial(self._run, prompt, session))
+
+    @property
+    def terminal(self) -> Terminal:
+        """Where it is shown."""
+        return self.person.terminal
 
     async def _run(self, prompt: User | None, session: Session | None) -> Result:
         self.terminal.wait_for("opening the tools")
         async with self.terminal.spinner(), opened(self.agent):
-            with standing_at(asker_at(self.terminal)):
+            with standing_at(self.person.asker or asker_at(self.terminal)):
                 return await self.agent.run(prompt, session=session, emit=self.emit)
 
     def ending(self, result: Result) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from agentrt.cli.render import compacted
 from agentrt.cli.terminal import Style, clean
-from agentrt.journal.records import Answered, Closed, Ended, InDoubt, Landed, Reconciled, Record, Said
+from agentrt.journal.records import Answered, Closed, Compaction, Ended, InDoubt, Landed, Reconciled, Record, Said
 from agentrt.journal.store import SessionInfo
 from agentrt.types import Assistant, ToolResult
 
@@ -38,10 +39,8 @@ def transcript(info: SessionInfo, records: Sequence[Record], styled: Styled, *, 
             case Closed(results):
                 for result in results:
                     yield from _result(styled("= (as the model read it)", "dim"), result, full)
-            case Ended():
-                yield from _end(record, styled)
             case _:
-                pass
+                yield from _aside(record, styled, full)
 
 
 def _head(info: SessionInfo, styled: Styled) -> Iterator[str]:
@@ -67,6 +66,18 @@ def _result(mark: str, result: ToolResult, full: bool) -> Iterator[str]:
     if len(text) < len(result.text):
         yield f"    … {len(result.text) - len(text)} more characters; --full shows them"
     yield from (f"    ({item.mime_type}, {len(item.data)} bytes)" for item in result.media)
+
+
+def _aside(record: Record, styled: Styled, full: bool) -> Iterator[str]:
+    """What is no message."""
+    match record:
+        case Compaction(rewrite, told):
+            yield ""
+            yield styled(clean(compacted(told)), "dim")
+            if full and rewrite.instead:
+                yield from _block(styled("the note, as the model reads it", "dim"), rewrite.instead[0].text)
+        case Ended():
+            yield from _end(record, styled)
 
 
 def _end(record: Ended, styled: Styled) -> Iterator[str]:

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -15,16 +15,18 @@ from typing import Any, Self
 from agentrt.agent import Tool
 from agentrt.catalogue import Catalogue
 from agentrt.cli.access import oauth
-from agentrt.cli.boxes import Boxes
+from agentrt.cli.boxes import Boxes, warning
 from agentrt.combine import Classified, Combined, Filtered, Wrapper
 from agentrt.config import Loaded, PeerConfig, ServerConfig, Unresolved, resolve_server
 from agentrt.config.load import Server
 from agentrt.errors import ConfigError, ToolsetError
 from agentrt.function import Function, Local
+from agentrt.network import Guard
 from agentrt.plugins import connector
 from agentrt.policy.hidden import Cleaned
 from agentrt.policy.lock import Locked, Lockfile
 from agentrt.policy.permissions import Preview
+from agentrt.sandbox import Sandbox
 from agentrt.toolset import Toolset
 from agentrt.types import CheckedCall, Effect, ToolSpec
 
@@ -37,7 +39,8 @@ class McpServer:
 
     ``connected`` is the connector's own toolset, inside the filters of ``toolset``: it knows the connection.
     ``guards`` are the wrappers that hold tools back, each with ``notes`` on what and why.
-    ``config`` is its configuration with every reference filled in, if it was configured.
+    ``config`` is its configuration with every reference filled in, if it was configured. ``warning`` is what to know
+    of its box.
     """
 
     name: str
@@ -48,6 +51,7 @@ class McpServer:
     kind: str = MCP
     guards: tuple[Locked | Cleaned, ...] = ()
     config: ServerConfig | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,14 +246,17 @@ def _configured(
         access = oauth(config.auth, environ, server.path.parent)
     except Unresolved as error:
         return McpServer(server.name, None, origin, f"left out: {error}")
-    connected = _connect(config, server.name, boxes, access, trusted=config.trusted or server.name in trusted)
+    box = boxes.for_server(server.name, config) if config.argv else None
+    trust = config.trusted or server.name in trusted
+    connected = _connect(config, server.name, box, boxes.guard, access, trusted=trust)
     guards = _guarded(connected, server.name, lock)
     toolset = filtered(guards[-1], config, server.name)
     opened = toolset if config.required else BestEffort(toolset)
-    return McpServer(server.name, opened, origin, connected=connected, guards=guards, config=config)
+    known = McpServer(server.name, opened, origin, connected=connected, guards=guards, config=config)
+    return replace(known, warning=warning(box))
 
 
-def _connect(config: ServerConfig, name: str, boxes: Boxes, access: Any, *, trusted: bool) -> Any:
+def _connect(config: ServerConfig, name: str, box: Sandbox | None, guard: Guard, access: Any, *, trusted: bool) -> Any:
     argv = config.argv
     return connector("mcp")(
         list(argv) if argv else config.url,
@@ -259,8 +266,8 @@ def _connect(config: ServerConfig, name: str, boxes: Boxes, access: Any, *, trus
         headers=config.headers or None,
         transport=config.transport,
         auth=access,
-        sandbox=boxes.for_server(name, config) if argv else None,
-        guard=boxes.guard,
+        sandbox=box,
+        guard=guard,
         trusted=trusted,
         resources=config.resources,
         start_seconds=config.start_seconds,
@@ -303,7 +310,7 @@ def named_servers(
         box = boxes.for_target(name, target)
         toolset = connector("mcp")(target, name=name, sandbox=box, guard=boxes.guard, trusted=name in trusted)
         guards = _guarded(toolset, name, lock)
-        made.append(McpServer(name, guards[-1], "--mcp", connected=toolset, guards=guards))
+        made.append(McpServer(name, guards[-1], "--mcp", connected=toolset, guards=guards, warning=warning(box)))
     return made
 
 

@@ -142,6 +142,12 @@ class Terminal:
         self._put(text)
         return await _read_line()
 
+    def taken_back(self) -> None:
+        """The question that stood here needs no answer any more: what was typed to it is dropped."""
+        if self.can_ask:
+            _forget_typed()
+            print(file=self.err, flush=True)
+
     def question_sync(self, text: str) -> str | None:
         """As :meth:`question`, before the event loop runs."""
         self._put(text)

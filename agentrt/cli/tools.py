@@ -100,6 +100,8 @@ def call_tool(tool: str, arguments: str, tools: ToolFlags, output: OutputFlags, 
         print(json.dumps(to_json(result)))
     elif result.error:
         terminal.note(result.text, "bad")
+        if not found.tools:
+            terminal.note("Name some with --pack, --tool or --mcp, or in agentrt.toml.")
     else:
         print(clean(result.text) if terminal.answers_live else result.text)
     return ENDED if result.error else DONE

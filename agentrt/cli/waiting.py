@@ -1,4 +1,4 @@
-"""``agentrt sessions waiting`` and ``answer``: what runs behind an ``agentrt serve`` wait with, and a word to them."""
+"""``agentrt sessions waiting`` and ``answer``: what runs at terminals and doors wait with, and a word to them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from agentrt.cli.terminal import Terminal, clean
 from agentrt.errors import ConfigError
 from agentrt.journal import open_store
 from agentrt.question import Answer, Consent, Form, Question, Visit
-from agentrt.serve.approval import is_approval
-from agentrt.serve.board import Board, NoSuchQuestion, Run
+from agentrt.serve.approval import answer_of, is_approval
+from agentrt.serve.board import TERMINAL, Board, NoSuchQuestion, Run
 
 HOW = "agentrt sessions answer"
-_NONE = "no run of `agentrt serve` waits for a word"
+_NONE = "no run waits for a word"
 
 
 def list_waiting(store: str, *, as_json: bool) -> None:
@@ -32,7 +32,8 @@ def list_waiting(store: str, *, as_json: bool) -> None:
                 fields = {name: getattr(question, name) for name in question.__slots__}
                 print(json.dumps({**known, "kind": type(question).__name__, **fields}, default=dict))
             else:
-                print(f"{run.id} (session {run.session}, begun over {run.door})")
+                where = "at a terminal" if run.door == TERMINAL else f"over {run.door}"
+                print(f"{run.id} (session {run.session}, begun {where})")
                 print("  " + clean(_words(question)).replace("\n", "\n  "))
                 print(f"  {HOW} {run.id} {_example(question)}")
 
@@ -97,8 +98,7 @@ def _answer(question: Question, said: list[str]) -> Answer:
     """
     reply = understand(" ".join(said))
     if is_approval(question) and reply is not None:
-        decision = "refuse" if not reply.allow else "always" if reply.always else "allow"
-        return Answer("accept", {"decision": decision, "word": reply.word})
+        return answer_of(reply)
     if reply is not None and not reply.allow:
         return Answer("decline")
     if isinstance(question, Form) and not is_approval(question):

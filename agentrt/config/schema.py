@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic import ValidationError as PydanticError
 
+from agentrt.compaction.plan import Compaction
 from agentrt.config.access import AuthConfig, TokenExchangeConfig
 from agentrt.config.rules import MatchConfig, PermissionsConfig, RuleConfig
 from agentrt.config.serving import OAuthConfig, ServeConfig, ServeLimitsConfig
@@ -60,6 +61,29 @@ class LimitsConfig(Strict):
         given: dict[str, Any] = {name: value for name, value in self if value is not None}
         lifted: dict[str, Any] = {name: None for name, value in given.items() if value == "none"}
         return replace(Limits(), **{**given, **lifted})
+
+
+class CompactionConfig(Strict):
+    """``[compaction]``: as :class:`agentrt.Compaction`; ``enabled = false`` leaves conversations to grow."""
+
+    enabled: bool = True
+    context_tokens: PositiveInt | None = None
+    share: float | None = Field(default=None, gt=0, le=1)
+    target: float | None = Field(default=None, gt=0, le=1)
+    keep_turns: PositiveInt | None = None
+    result_chars: int | None = Field(default=None, ge=500)
+    summary_tokens: PositiveInt | None = None
+    turns_ahead: PositiveInt | None = None
+    cached: NonNegativeFloat | None = None
+    completion: NonNegativeFloat | None = None
+
+    def compaction(self) -> Compaction | None:
+        """What is set here over the defaults, or ``None`` if it is off.
+
+        :raises ConfigError: if ``target`` is over ``share``.
+        """
+        given = {name: value for name, value in self if value is not None and name != "enabled"}
+        return Compaction(**given) if self.enabled else None
 
 
 class _SourceConfig(Strict):
@@ -219,6 +243,7 @@ class Config(Strict):
     classes: dict[str, Class] = Field(default_factory=dict)
     prices: dict[str, PriceConfig] = Field(default_factory=dict)
     limits: LimitsConfig = LimitsConfig()
+    compaction: CompactionConfig = CompactionConfig()
     permissions: PermissionsConfig = PermissionsConfig()
     sandbox: SandboxConfig = SandboxConfig()
     network: NetworkConfig = NetworkConfig()
@@ -235,6 +260,7 @@ class Config(Strict):
 _AUTH: dict[str, type[BaseModel]] = {"": AuthConfig, "exchange": TokenExchangeConfig}
 _TABLES: dict[str, type[BaseModel]] = {
     "limits": LimitsConfig,
+    "compaction": CompactionConfig,
     "permissions": PermissionsConfig,
     "sandbox": SandboxConfig,
     "network": NetworkConfig,

@@ -117,11 +117,11 @@ def _cut(text: str, most: int) -> str:
 def _turns(request: Request, reply: str) -> Iterator[dict[str, str]]:
     """Each answer in the very form that the model is to write; a call of an older turn is followed by its result."""
     results = {message.call_id: message for message in request.transcript if isinstance(message, ToolResult)}
-    wish = ""
-    for message in request.transcript:
+    wish, notes = "", getattr(request.transcript, "notes", {})
+    for at, message in enumerate(request.transcript):
         match message:
             case User(text, media):
-                wish = text
+                wish = wish if at in notes else text
                 seen = "".join(f"\n[{item.mime_type}, which can't be shown to this model]" for item in media)
                 yield _user(text + seen)
             case Assistant(text, calls) if calls:

@@ -14,7 +14,7 @@ from agentrt.engine import Delta, Engine, Finished, Request, TextDelta
 from agentrt.engines.choice import messages, reply_bias, reply_name, step_schema
 from agentrt.engines.llama import Llama, Setup, acquire, release
 from agentrt.engines.step import NotAStepError, StepReader
-from agentrt.errors import ConfigError, EngineError
+from agentrt.errors import ConfigError, ContextExceeded, EngineError
 from agentrt.models import resolve
 from agentrt.outside import tapped
 from agentrt.types import FinishReason, Usage
@@ -31,6 +31,11 @@ class Embedded:
         self._name = name
         self._setup = setup
         self._model: Llama | None = None
+
+    @property
+    def context_tokens(self) -> int:
+        """The tokens that prompt and answer may have together."""
+        return self._setup.context
 
     @property
     def name(self) -> str:
@@ -79,7 +84,7 @@ class Embedded:
         """
         reply = reply_name(request.tools)
         body = _body(request, reply) | {
-            "schema": step_schema(request.tools, reply, shaped=shaped),
+            "schema": step_schema(() if request.words_only else request.tools, reply, shaped=shaped),
             "logit_bias": [[reply, reply_bias(request.transcript)]],
         }
         reader, reading = StepReader(reply), _Reading()
@@ -104,11 +109,14 @@ class Embedded:
         said = said if isinstance(said, Mapping) else {"message": str(said)}
         if said.get("type") != "exceed_context_size_error":
             return EngineError(f"{self._name} could not answer: {said.get('message', said)}")
-        return EngineError(
+        refused = ContextExceeded(
             f"the conversation has {said.get('n_prompt_tokens', 'more')} tokens and does not fit the context of "
             f"{self._setup.context} of {self._name}; start a new one, offer fewer tools, or raise the engine option "
             "`context` (it costs memory)"
         )
+        tokens = said.get("n_prompt_tokens")
+        refused.limit, refused.tokens = self._setup.context, tokens if isinstance(tokens, int) else None
+        return refused
 
     async def aclose(self) -> None:
         """Give the model back; the last one to do so frees its memory."""

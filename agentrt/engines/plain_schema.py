@@ -75,7 +75,8 @@ def _with_type(schema: dict[str, Any]) -> dict[str, Any]:
     """With a type that its other keywords imply; what takes anything takes a string."""
     if _typed(schema):
         return schema
-    values = [schema["const"]] if "const" in schema else schema.get("enum") or ()
+    enum = schema.get("enum")
+    values = [schema["const"]] if "const" in schema else enum if isinstance(enum, list) else ()
     kinds = {_TYPES[type(value)] for value in values if type(value) in _TYPES}
     if "properties" in schema:
         kinds = {"object"}

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
-from anyio import current_time
 
 from agentrt.engines.chunks import ServerFault, fault_in
 from agentrt.engines.transport import CannotConnect
-from agentrt.errors import EngineError, EngineRefused
-from agentrt.outside import now, random_number
+from agentrt.errors import ContextExceeded, EngineError, EngineRefused
+from agentrt.outside import clock, now, random_number
 
 MAX_MESSAGE_CHARS = 600
+MAX_ERROR_BYTES = 2_000
 _AGAIN = frozenset({408, 409, 425, 429})
 _NEVER = frozenset({501, 505})
 _LONGEST_BACKOFF = 8.0
+_TOO_LONG = re.compile(
+    r"context[ _](length|window|size)|maximum context|exceed_context|model length|(prompt|input|request) is too long",
+    re.IGNORECASE,
+)
+_LIMIT = re.compile(
+    r"(?:context (?:length|window|size)|model length)[^\d]{0,24}([\d,]*\d)|> ([\d,]*\d) maximum", re.IGNORECASE
+)
+_TOKENS = re.compile(
+    r"\(([\d,]*\d) in the messages"
+    r"|(?:resulted in|too long:|request|prompt contains(?: at least)?) \(?([\d,]*\d) tokens",
+    re.IGNORECASE,
+)
 _ABOUT_GRAMMAR = (b"structural", b"grammar", b"structured", b"triggers")
 
 
@@ -65,7 +78,7 @@ class Retries:
     def __init__(self, patience: Patience, where: str) -> None:
         self._patience = patience
         self._where = where
-        self._start = current_time()
+        self._start = clock()
         self._tries = 0
 
     def pause(self, failure: Again) -> float:
@@ -82,7 +95,7 @@ class Retries:
                 f"{patience.longest_pause_seconds:g} s. Go on later."
             ) from failure
         wait = self._backoff() if asked is None else asked
-        spent = current_time() - self._start
+        spent = clock() - self._start
         nobody = isinstance(failure.__cause__, CannotConnect)
         if (
             self._tries >= (patience.connect_tries if nobody else patience.tries)
@@ -141,6 +154,10 @@ class Place:
         """
         message = self._clean(_message(body))
         said = f"{status}, {message}" if message else f"{status}"
+        if exceeded := too_long(
+            status, body[:MAX_ERROR_BYTES].decode("utf-8", "replace"), f"{self.url} answered {said}."
+        ):
+            return exceeded
         if strict and _may_be_strictness(status, body):
             return StrictNotTaken(f"it may not take strict tools, since it answered {said}")
         if _may_pass(status, body):
@@ -152,6 +169,8 @@ class Place:
     def fault(self, fault: ServerFault, *, strict: bool = False) -> Exception:
         """The exception that an error inside a stream means; ``strict`` as in :meth:`failure`."""
         message = self._clean(str(fault))
+        if exceeded := too_long(fault.status, message, f"{self.url} answered {fault.status}, {message}."):
+            return exceeded
         if strict and _may_be_strictness(fault.status, message.encode()):
             return StrictNotTaken(f"it may not take strict tools, since it answered {fault.status}, {message}")
         if fault.status and not _may_pass(fault.status, b""):
@@ -176,6 +195,20 @@ class Place:
             text = text.replace(self.secret, "***")
         text = "".join(mark for mark in text if mark.isprintable()).rstrip(". ")
         return text if len(text) <= MAX_MESSAGE_CHARS else f"{text[:MAX_MESSAGE_CHARS]}…"
+
+
+def too_long(status: int, message: str, words: str) -> ContextExceeded | None:
+    """What a server means that says that the prompt does not fit the model's context, in any of the usual ways."""
+    if status != 413 and (status not in (400, 422) or not _TOO_LONG.search(message)):
+        return None
+    refused = ContextExceeded(f"{words} Next: make the conversation shorter, or name the limit as `context_tokens`.")
+    refused.limit, refused.tokens = _number(_LIMIT, message), _number(_TOKENS, message)
+    return refused
+
+
+def _number(pattern: re.Pattern[str], message: str) -> int | None:
+    found = pattern.search(message)
+    return None if found is None else int(next(filter(None, found.groups())).replace(",", ""))
 
 
 def _may_be_strictness(status: int, body: bytes) -> bool:

@@ -12,7 +12,7 @@ from anyio import Lock, to_thread
 from agentrt.engines.http1 import Http1
 from agentrt.engines.retry import Patience
 from agentrt.engines.sse import EventStream
-from agentrt.engines.tokens.source import GrammarRefused, Sampling, Tokens
+from agentrt.engines.tokens.source import Generates, GrammarRefused, Sampling, Tokens
 from agentrt.engines.transport import Exchange, TransportError, what_comes
 from agentrt.errors import ConfigError, EngineError, EngineRefused
 
@@ -107,6 +107,16 @@ class Server:
                     yield tokens
         except TransportError as error:
             raise EngineError(f"{self._url}: {error}") from error
+
+    def conversation(self, idle_seconds: float) -> Generates:
+        """Never.
+
+        :raises ConfigError: always.
+        """
+        raise ConfigError(
+            f"{self._url} keeps no request between answers (its prefix cache may): leave out the engine option "
+            "`resumable`, or run the model in process as vllm:MODEL"
+        )
 
     def _body(self, ids: Sequence[int], sampling: Sampling) -> dict[str, Any]:
         body: dict[str, Any] = {

@@ -10,7 +10,8 @@ from uuid import uuid4
 
 from anyio import Lock
 
-from agentrt.engines.tokens.source import GrammarRefused, Sampling, Tokens
+from agentrt.engines.tokens.source import Generates, GrammarRefused, Sampling, Tokens
+from agentrt.engines.vllm_held import Held, Shelf, refuse_where_unsound
 from agentrt.errors import ConfigError, EngineError
 
 _LATENT_ATTENTION = ("kv_lora_rank",)  # the config key of DeepSeek's and Kimi's attention, with interleaved rotary
@@ -27,6 +28,7 @@ class InProcess:
         self._tokenizer: Any = None
         self._lock = Lock()
         self._vllm: Any = None
+        self._shelf = Shelf(0, 0)
 
     @property
     def tokenizer(self) -> Any:
@@ -53,6 +55,7 @@ class InProcess:
             if self._engine is None:
                 self._engine = self._start()
                 self._tokenizer = self._engine.get_tokenizer()
+                self._shelf = self._make_shelf()
 
     def _start(self) -> Any:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -79,13 +82,49 @@ class InProcess:
         except (ValueError, RuntimeError, OSError, LookupError, AttributeError, ImportError, AssertionError) as error:
             raise EngineError(f"vLLM could not load {self._model!r}: {error}") from error
 
+    def _make_shelf(self) -> Shelf:
+        config = self._engine.vllm_config
+        cache, scheduler, ranks = (
+            config.cache_config,
+            config.scheduler_config,
+            config.parallel_config.data_parallel_size,
+        )
+        # the blocks are those of all ranks together, and which rank a request is on is not known
+        blocks = int(cache.num_gpu_blocks or 0) // ranks
+        return Shelf(blocks * self.block_size, int(scheduler.max_num_active_seqs or scheduler.max_num_seqs))
+
+    @property
+    def resting(self) -> int:
+        """How many requests are kept for conversations that nobody asks at the moment."""
+        return self._shelf.resting
+
+    def conversation(self, idle_seconds: float) -> Generates:
+        """One that keeps its request between the answers of one conversation, for so long at most.
+
+        :raises ConfigError: if that would change answers with this model or these settings.
+        """
+        refuse_where_unsound(self._engine.vllm_config)
+        return Held(self._read, self._piece, self._shelf, idle_seconds)
+
     async def generate(self, ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[Tokens, None]:
         """Go on from ``ids``.
 
         :raises GrammarRefused: if the tag can't be used.
         :raises EngineError: if vLLM refuses the prompt or dies.
         """
-        answer = self._engine.generate({"prompt_token_ids": list(ids)}, self._parameters(sampling), uuid4().hex)
+        await self._shelf.make_room(len(ids) + (sampling.max_tokens or 0))
+        async with aclosing(self._read({"prompt_token_ids": list(ids)}, sampling)) as pieces:
+            async for tokens in pieces:
+                yield tokens
+
+    def _piece(self, ids: Sequence[int], sampling: Sampling) -> Any:
+        from vllm.engine.protocol import StreamingInput
+
+        return StreamingInput({"prompt_token_ids": list(ids)}, self._parameters(sampling))
+
+    async def _read(self, prompt: Any, sampling: Sampling) -> AsyncGenerator[Tokens, None]:
+        """What vLLM answers to a prompt, or to each piece of a stream of them."""
+        answer = self._engine.generate(prompt, self._parameters(sampling), uuid4().hex)
         spoke = False
         try:
             async with aclosing(answer):
@@ -125,6 +164,7 @@ class InProcess:
 
     async def aclose(self) -> None:
         """Stop vLLM's processes."""
+        await self._shelf.clear()
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.shutdown()
@@ -135,7 +175,8 @@ def _tokens(output: Any, *, logprobs: bool) -> Tokens:
     ids = tuple(first.token_ids)
     told = first.logprobs if logprobs and first.logprobs else ()
     likely = tuple(float(entry[token].logprob) for token, entry in zip(ids, told, strict=False))
-    finish: Any = _FINISH.get(first.finish_reason, "cut") if output.finished else None
+    # a request that goes on is not finished when its answer is
+    finish: Any = _FINISH.get(first.finish_reason, "cut") if output.finished or first.finish_reason else None
     return Tokens(ids, finish, output.num_cached_tokens, likely)
 
 

@@ -13,20 +13,21 @@ from importlib.util import find_spec
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
+from agentrt.compaction.view import origin_of
 from agentrt.contract import Gate
 from agentrt.engine import Delta, Engine, Prompted, Request, Retrying
 from agentrt.engines import openai_chat
 from agentrt.engines.grammar.tags import Tags, enforces
 from agentrt.engines.retry import Patience
 from agentrt.engines.tokens.memory import Memory, Prompt
-from agentrt.engines.tokens.source import GrammarRefused, Sampling, Source
+from agentrt.engines.tokens.source import Generates, GrammarRefused, Sampling, Source
 from agentrt.engines.tokens.template import Template
 from agentrt.engines.tokens.turn import Turn
 from agentrt.engines.tokens.vocabulary import Vocabulary
 from agentrt.engines.toolparse import FORMATS, format_of, read_tokens
 from agentrt.engines.vllm_http import Server
 from agentrt.engines.vllm_inproc import InProcess
-from agentrt.errors import ConfigError, EngineError
+from agentrt.errors import ConfigError, ContextExceeded
 from agentrt.outside import tapped
 from agentrt.types import ToolSpec, Transcript
 
@@ -42,6 +43,8 @@ class Settings:
     sees to it). ``parallel_calls``: calls that one answer may have. ``answer_tokens``: the limit of an answer.
     ``redecode``: how often the arguments of a call that would be rejected are decoded again. ``trace``: report ids
     and log-probabilities. ``sampling``: vLLM's sampling parameters. ``template``: options of the chat template.
+    ``resumable``: keep one request of vLLM's and its cache for a conversation while tools run, ``idle_seconds`` at
+    most; answers that are held to a grammar are requests of their own all the same.
     """
 
     format: str = "auto"
@@ -53,6 +56,8 @@ class Settings:
     trace: bool = False
     sampling: Mapping[str, Any] = field(default_factory=dict)
     template: Mapping[str, Any] = field(default_factory=dict)
+    resumable: bool = False
+    idle_seconds: float = 120.0
 
     def __post_init__(self) -> None:
         if self.format not in ("auto", *FORMATS):
@@ -63,6 +68,8 @@ class Settings:
             raise ConfigError(f"calls is 'auto' or 'required', not {self.calls!r}")
         if self.parallel_calls < 1 or self.answer_tokens < 1 or self.redecode < 0:
             raise ConfigError("parallel_calls and answer_tokens must be at least 1, redecode at least 0")
+        if not self.idle_seconds > 0:
+            raise ConfigError(f"idle_seconds is how long a request is kept, more than 0, not {self.idle_seconds!r}")
 
 
 @dataclass(slots=True)
@@ -76,6 +83,14 @@ class _Model:
     tags: Tags | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """One conversation's ids, and what goes on with them."""
+
+    memory: Memory
+    source: Generates
+
+
 class TokenEngine:
     """An engine that keeps token ids; :class:`agentrt.engine.Engine` describes its use.
 
@@ -87,13 +102,18 @@ class TokenEngine:
         self._source = source
         self._settings = settings or Settings()
         self._model: _Model | None = None
-        self._memories: WeakKeyDictionary[Transcript, Memory] = WeakKeyDictionary()
+        self._talks: WeakKeyDictionary[Transcript, _Talk] = WeakKeyDictionary()
         self._gates: dict[int, tuple[tuple[ToolSpec, ...], Gate]] = {}
 
     @property
     def name(self) -> str:
         """The name it was made from."""
         return self._name
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The tokens that prompt and answer may have together; known once the model is there."""
+        return self._source.max_length if self._model is not None else None
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Stream one answer.
@@ -102,11 +122,11 @@ class TokenEngine:
         """
         model = await self._ready()
         gate = self._compiled(request.tools, model)
-        memory = self._memories.setdefault(request.transcript, Memory(model.template, model.ends))
-        prompt = memory.prompt(request, gate.specs)
+        talk = self._talk(origin_of(request.transcript), model)
+        prompt = talk.memory.prompt(request, gate.specs)
         yield Prompted(len(prompt.ids), prompt.kept, prompt.rewritten, prompt.defused)
         while True:
-            turn = self._turn(request, model, prompt, gate)
+            turn = self._turn(request, model, prompt, gate, talk.source)
             try:
                 async with aclosing(turn.run(kept=prompt.kept, trace=self._settings.trace)) as deltas:
                     async for delta in deltas:
@@ -115,7 +135,18 @@ class TokenEngine:
             except GrammarRefused as error:
                 model.tags = None
                 yield Retrying(f"the backend takes no grammar for these tools, so calls are only checked: {error}", 0.0)
-        memory.answered(turn.ids, [call.id for call in turn.calls], [call.arguments for call in turn.calls])
+        talk.memory.answered(turn.ids, [call.id for call in turn.calls], [call.arguments for call in turn.calls])
+
+    def _talk(self, transcript: Transcript, model: _Model) -> _Talk:
+        """What is known of a conversation. It goes with the transcript, and with it what vLLM keeps for it.
+
+        :raises ConfigError: if `resumable` was asked for and can't be.
+        """
+        if transcript not in self._talks:
+            settings, source = self._settings, self._source
+            going = source.conversation(settings.idle_seconds) if settings.resumable else source
+            self._talks[transcript] = _Talk(Memory(model.template, model.ends), going)
+        return self._talks[transcript]
 
     async def _ready(self) -> _Model:
         if self._model is None:
@@ -137,7 +168,8 @@ class TokenEngine:
                 "the engine option `format`, or ask its server with http://HOST:PORT/v1#MODEL"
             )
         end = str(getattr(self._source.tokenizer, "eos_token", "") or "")
-        ends = tuple(dict.fromkeys(mark for mark in (end, *FORMATS[found].stops) if mark in vocabulary.ids))
+        stops = (end, *sorted(FORMATS[found].stops), *FORMATS[found].halts)
+        ends = tuple(dict.fromkeys(mark for mark in stops if mark in vocabulary.ids))
         tags = None
         if settings.grammar == "always" and enforces(found):
             required = settings.calls == "required"
@@ -158,14 +190,16 @@ class TokenEngine:
         self._gates[id(tools)] = (tools, gate)  # with the tuple, so that no other can have its id
         return gate
 
-    def _turn(self, request: Request, model: _Model, prompt: Prompt, gate: Gate) -> Turn:
+    def _turn(self, request: Request, model: _Model, prompt: Prompt, gate: Gate, going: Generates) -> Turn:
         settings, source = self._settings, self._source
         room = None if source.max_length is None else source.max_length - len(prompt.ids)
         if room is not None and room < 1:
-            raise EngineError(
+            refused = ContextExceeded(
                 f"the conversation has {len(prompt.ids)} tokens and does not fit the {source.max_length} of "
                 f"{self._name}; start a new one, offer fewer tools, or raise the engine option `max_model_len`"
             )
+            refused.limit, refused.tokens = source.max_length, len(prompt.ids)
+            raise refused
         limit = min(request.max_tokens or settings.answer_tokens, room or settings.answer_tokens)
         schemas = {spec.name: spec.input_schema for spec in gate.specs}
         reading = read_tokens(
@@ -177,13 +211,13 @@ class TokenEngine:
         )
         stops = tuple(model.vocabulary.ids[end] for end in model.ends)
         return Turn(
-            source,
+            going,
             gate,
             Sampling(limit, request.temperature, stops, logprobs=settings.trace, options=settings.sampling),
             prompt.ids,
             reading,
             model.vocabulary.ids,
-            model.tags if gate.specs else None,
+            model.tags if gate.specs and not request.words_only else None,
             request.transcript.calls,
             settings.redecode,
         )

@@ -107,6 +107,8 @@ class Encoder:
             head[self.dialect.max_tokens_field] = request.max_tokens
         if request.temperature is not None:
             head["temperature"] = request.temperature
+        if request.words_only and request.tools:
+            head["tool_choice"] = "none"  # the tools stay, so that the prompt's beginning is as it was
         head.update(self._extra_body)
         return dumps(head)[:-1]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from agentrt.compaction.view import View, rewritten
 from agentrt.conversation import OpenTurn
 from agentrt.journal.records import (
     Accepted,
     Answered,
     Cleared,
     Closed,
+    Compaction,
     InDoubt,
     Intended,
     Landed,
@@ -63,10 +65,14 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A journal as the loop needs it: the closed turns, and the one that a crash left open."""
+    """A journal as the loop needs it: the closed turns, and the one that a crash left open.
+
+    ``view`` is what the model is sent of the transcript, if that is not the whole.
+    """
 
     transcript: Transcript
     open_turn: OpenTurn | None
+    view: View | None = None
 
 
 def fold(records: Iterable[Record]) -> Folded:
@@ -76,6 +82,7 @@ def fold(records: Iterable[Record]) -> Folded:
     """
     transcript = Transcript()
     turn: _Turn | None = None
+    view: View | None = None
     for record in records:
         match record:
             case Said(message):
@@ -89,6 +96,10 @@ def fold(records: Iterable[Record]) -> Folded:
                 _open(turn, record).results.update((result.call_id, result) for result in results)
                 _settle(transcript, turn)
                 turn = None
+            case Compaction(rewrite):
+                _settle(transcript, turn)
+                turn = None
+                view = rewritten(view.followed() if view else transcript, rewrite)
             case Intended() | Started() | Accepted() | Cleared() | Landed() | InDoubt() | Reconciled():
                 _open(turn, record).take(record)
             case _:
@@ -96,7 +107,7 @@ def fold(records: Iterable[Record]) -> Folded:
     if turn is not None and turn.whole:
         _settle(transcript, turn)
         turn = None
-    return Folded(transcript, turn.open_turn() if turn else None)
+    return Folded(transcript, turn.open_turn() if turn else None, view.followed() if view else None)
 
 
 def _open(turn: _Turn | None, record: Record) -> _Turn:

@@ -8,6 +8,8 @@ from typing import Any, get_args
 
 import orjson
 
+from agentrt.compaction.price import Compacted
+from agentrt.compaction.view import Rewrite
 from agentrt.engine import Traced
 from agentrt.plain import from_json, to_json
 from agentrt.secrets import KNOWN
@@ -122,6 +124,14 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """The conversation is sent otherwise from here on; ``told`` says why and at which price."""
+
+    rewrite: Rewrite
+    told: Compacted
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The run ended, for ``reason``; the session may be taken up again.
 
@@ -151,11 +161,13 @@ Record = (
     | Reconciled
     | Cleared
     | Closed
+    | Compaction
     | Ended
 )
 
 _KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (*get_args(Record), User, Assistant, ToolCall, ToolResult, Media, Usage)
+    kind.__name__: kind
+    for kind in (*get_args(Record), User, Assistant, ToolCall, ToolResult, Media, Usage, Rewrite, Compacted)
 }
 
 
@@ -192,7 +204,10 @@ def _plain(value: Any) -> Any:
     names = getattr(value, "__dataclass_fields__", None)
     if names is None:
         return to_json(value)
-    return {"type": type(value).__name__, **{name: getattr(value, name) for name in names}}
+    plain = {"type": type(value).__name__}
+    for name in names:
+        plain[name] = getattr(value, name)
+    return plain
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
@@ -203,7 +218,7 @@ def load(line: bytes | str) -> Record:
 
     :raises ValueError: if it is no record, or one of a kind that this version does not know.
     """
-    record = from_json(json.loads(line), _KINDS)
+    record = from_json(json.loads(line), _KINDS)  # not orjson's, which makes floats of large integers
     if not isinstance(record, Record):
         raise ValueError(f"not a journal record: {line[:80]!r}")
     return record

@@ -8,8 +8,10 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TypeGuard
 
-from anyio import CancelScope, Lock, current_time
+from anyio import CancelScope, Lock
 
+from agentrt.compaction.price import Compacted
+from agentrt.compaction.view import Rewrite, View
 from agentrt.conversation import Conversation, OpenTurn
 from agentrt.engine import Traced
 from agentrt.journal.fold import fold
@@ -19,6 +21,7 @@ from agentrt.journal.records import (
     Asked,
     Cleared,
     Closed,
+    Compaction,
     Ended,
     InDoubt,
     Intended,
@@ -32,6 +35,7 @@ from agentrt.journal.records import (
     encode,
 )
 from agentrt.journal.store import JournalError, Lease, SessionInfo, Store, new_id
+from agentrt.outside import clock
 from agentrt.plain import to_json
 from agentrt.secrets import KNOWN
 from agentrt.types import Assistant, CheckedCall, Message, ToolResult, ToolSpec, Transcript, Usage, User
@@ -50,22 +54,23 @@ class Session(Conversation):
         transcript: Transcript | None = None,
         open_turn: OpenTurn | None = None,
         records: Sequence[Record] = (),
+        view: View | None = None,
     ) -> None:
-        super().__init__(transcript, open_turn)
+        super().__init__(transcript, open_turn, view=view)
         self.store = store
         self.lease = lease
         self._written = len(records)
         self._waiting: list[Record] = []
-        self._one_at_a_time = Lock()
+        self._one_at_a_time = Lock(fast_acquire=True)  # the store gives way
         self._intended = open_turn.answer if open_turn else None
         self._landed = dict(open_turn.results) if open_turn else {}
         self._handles = {record.handle for record in records if isinstance(record, Spilled)}
         self._asked: float | None = None
         self._engine_seconds = 0.0
-        self._prompt = hashlib.sha256()
+        self._turn = 0
+        self._instructions = ""
         self._tools: tuple[Sequence[ToolSpec], str] = ((), "")
-        for message in self.transcript:
-            self._hash(message)
+        self._hash_view()
 
     @classmethod
     async def begin(
@@ -98,12 +103,17 @@ class Session(Conversation):
             folded = fold(records)
         except ValueError as error:
             raise JournalError(f"the records of session {lease.session_id!r} make no conversation: {error}") from error
-        return cls(store, lease, folded.transcript, folded.open_turn, records)
+        return cls(store, lease, folded.transcript, folded.open_turn, records, folded.view)
 
     @property
     def id(self) -> str:
         """The session's name in the store."""
         return self.lease.session_id
+
+    @property
+    def written(self) -> int:
+        """How many records are durable."""
+        return self._written
 
     def key(self, call: CheckedCall) -> str:
         """A hash of the session and of what is to be done.
@@ -150,6 +160,11 @@ class Session(Conversation):
                     self._written = await self.store.append(self.lease, records, after=self._written)
                 del self._waiting[: len(records)]
 
+    def _hash_view(self) -> None:
+        self._prompt = hashlib.sha256()
+        for message in self.view:
+            self._hash(message)
+
     def _hash(self, message: Message) -> None:
         self._prompt.update(encode(message))
 
@@ -164,11 +179,24 @@ class Session(Conversation):
         """Note the hash of the whole request; it is written with the answer."""
         if self._tools[0] is not tools:
             self._tools = (tools, json.dumps(to_json(tools), sort_keys=True))
-        prompt = self._prompt.copy()
-        prompt.update(f"{instructions}\n{self._tools[1]}".encode("utf-8", "surrogatepass"))
-        self.note(Asked(turn, prompt.hexdigest()))
+        self._turn, self._instructions = turn, instructions
+        self._note_asked()
         self._stop_watch()
-        self._asked = current_time()
+        self._asked = clock()
+
+    def _note_asked(self) -> None:
+        prompt = self._prompt.copy()
+        prompt.update(f"{self._instructions}\n{self._tools[1]}".encode("utf-8", "surrogatepass"))
+        self.note(Asked(self._turn, prompt.hexdigest()))
+
+    async def compact(self, rewrite: Rewrite, told: Compacted) -> None:
+        """Write down how the conversation is sent from now on, and what the engine is asked with instead."""
+        await super().compact(rewrite, told)
+        self.note(Compaction(rewrite, told))
+        await self.commit()
+        self._hash_view()
+        if self._asked is not None:
+            self._note_asked()
 
     def trace(self, traced: Traced) -> None:
         """Note the ids; they are written with the answer."""
@@ -201,10 +229,11 @@ class Session(Conversation):
             with suppress(JournalError):
                 await self.commit()
 
-    def land(self, result: ToolResult) -> None:
-        """Note the result."""
+    def land(self, result: ToolResult) -> bool:
+        """Note the result, for :meth:`flush` to write."""
         self._landed[result.call_id] = result
         self.note(Landed(result))
+        return True
 
     async def flush(self) -> None:
         """Write what was noted, also while the run is being cancelled: what is known now would be in doubt later."""
@@ -253,7 +282,7 @@ class Session(Conversation):
     def _stop_watch(self) -> None:
         """The engine is done with what it was asked, if it was."""
         if self._asked is not None:
-            self._engine_seconds += current_time() - self._asked
+            self._engine_seconds += clock() - self._asked
             self._asked = None
 
 

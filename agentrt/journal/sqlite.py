@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, get_args
+from zlib import crc32
 
 from anyio import CancelScope, to_thread
 from anyio.lowlevel import checkpoint
@@ -19,8 +20,9 @@ from agentrt.errors import ConfigError
 from agentrt.journal import schema
 from agentrt.journal.blobs import Blobs
 from agentrt.journal.opening import default_path
-from agentrt.journal.records import Record, dump, load
-from agentrt.journal.search import SHOWN_KINDS, Needle, shown
+from agentrt.journal.records import Record, dump
+from agentrt.journal.schema import place
+from agentrt.journal.sqlite_reads import BETWEEN, RECORDS, bodies_of, found, named, number_of, problems_in, records_of
 from agentrt.journal.store import (
     JournalError,
     Lease,
@@ -43,8 +45,6 @@ T = TypeVar("T")
 
 INLINE_BYTES = 64 * 1024
 """Longer bodies go to files: in the database they would make every checkpoint slow."""
-
-_INFO = "id, title, engine, created, updated, records, parent, state, tenant"
 
 
 class SqliteStore:
@@ -70,9 +70,10 @@ class SqliteStore:
         self._open = partial(schema.connect, self.path, synchronous)
         self._explain = partial(_explain, self.path)
         self._writer = Writer(self._open, self._explain)
-        self._here = Here(self._open) if synchronous == "NORMAL" else None
+        self._here = Here(self._open, self._writer) if synchronous == "NORMAL" else None
         self._closed = False
         self._appending = 0
+        self._latest = ""
         if self._here:
             weakref.finalize(self, self._here.close)
         weakref.finalize(self, self._writer.stop)  # a store that is dropped takes its thread along
@@ -93,8 +94,9 @@ class SqliteStore:
         bodies = [(type(record).__name__, dump(record)) for record in records]
         work = partial(_append, self._blobs, lease, state_after(records), bodies, after, now())
         try:
-            soon = self._here and after is not None and not any(map(_large, bodies))
-            return await (self._write_soon(work) if soon else self._write(work))
+            if self._here is None or after is None or any(map(_large, bodies)):
+                return await self._write(work)
+            return await self._write_soon(lease.session_id, work)
         except Unavailable as error:
             raise parked(lease, error) from error
 
@@ -107,19 +109,19 @@ class SqliteStore:
 
     async def read(self, session_id: str, *, after: int = 0, tenant: str | None = None) -> list[Record]:
         """The records after number ``after``."""
-        return await self._read(partial(_records, self._blobs, session_id, after, tenant), not_found(session_id))
+        return await self._read(partial(records_of, self._blobs, session_id, after, tenant), not_found(session_id))
 
     async def lookup(self, name: str, *, tenant: str | None = None) -> SessionInfo:
         """The session that ``name`` means."""
-        return only(name, await self._read(partial(_named, plain_text(name), tenant), not_found(name)))
+        return only(name, await self._read(partial(named, plain_text(name), tenant), not_found(name)))
 
     async def find(self, text: str = "", *, tenant: str | None = "", limit: int = 50) -> list[SessionInfo]:
         """Sessions with ``text`` in them, the latest first."""
-        return await self._read(partial(_find, self._blobs, text, tenant, limit), [])
+        return await self._read(partial(found, self._blobs, text, tenant, limit), [])
 
     async def integrity(self) -> list[str]:
         """What is wrong with the database and its files, for ``agentrt doctor``; empty if nothing is."""
-        return await self._read(partial(_integrity, self.path, self._blobs), [])
+        return await self._read(partial(problems_in, self.path, self._blobs), [])
 
     async def aclose(self) -> None:
         """Write what is pending and close the database."""
@@ -135,11 +137,16 @@ class SqliteStore:
             raise JournalError(f"the store {self.path} is closed: open a new one")
         return await self._writer.submit(work).outcome()
 
-    async def _write_soon(self, work: Work[T]) -> T:
-        """As :meth:`_write`, but in this thread where that waits for no disk and nobody is there to share a commit."""
+    async def _write_soon(self, session_id: str, work: Work[T]) -> T:
+        """As :meth:`_write`, but in this thread where that waits for no disk and nobody is there to share a commit.
+
+        Others get their turn first if there are others.
+        """
+        alone, self._latest = self._latest == session_id, session_id
         self._appending += 1
         try:
-            await checkpoint()
+            if not alone:
+                await checkpoint()
             here = self._here if self._appending == 1 and not self._closed else None
             done = here.commit(work) if here else None
             return done[0] if done is not None else await self._write(work)
@@ -157,7 +164,7 @@ class SqliteStore:
         try:
             with closing(self._open()) as db:
                 return work(db)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last if SQLite's own words are spoiled
             raise self._explain(error) from error
 
 
@@ -177,7 +184,7 @@ def _create(
 
 
 def _take(session_id: str, tenant: str | None, db: sqlite3.Connection) -> Lease:
-    number = _number(db, session_id, tenant)
+    number = number_of(db, session_id, tenant)
     db.execute("UPDATE sessions SET epoch = epoch + 1 WHERE number = ?", (number,))
     return Lease(session_id, db.execute("SELECT epoch FROM sessions WHERE number = ?", (number,)).fetchone()[0])
 
@@ -191,24 +198,24 @@ def _append(
     at: float,
     db: sqlite3.Connection,
 ) -> int:
-    row = db.execute("SELECT number, epoch, records FROM sessions WHERE id = ?", (lease.session_id,)).fetchone()
+    row = db.execute(
+        f"SELECT number, epoch, state, {RECORDS} FROM sessions WHERE id = ?", (lease.session_id,)
+    ).fetchone()
     if row is None:
         raise not_found(lease.session_id)
-    number, epoch, records = row
+    number, epoch, before, records = row
     if epoch != lease.epoch:
         raise lost_lease(lease)
     if after is not None and after != records:
         if after > records:
             raise forgotten(lease, after, records)
-        there = [body for _, body in _bodies(blobs, db, lease.session_id, number, after)]
+        there = [body.decode() for _, body, _ in bodies_of(blobs, db, lease.session_id, number, after)]
         bodies = bodies[len(bodies) - len(unwritten(lease, [body.decode() for _, body in bodies], after, there)) :]
     if bodies:
-        last = records + len(bodies)
-        db.execute(
-            "UPDATE sessions SET records = ?, updated = ?, state = ? WHERE number = ?",
-            (last, at, state, number),
-        )
         _insert(blobs, db, number, records, bodies, at)
+        if not before == state == "open":
+            changed = (records + len(bodies), at, state, number)
+            db.execute("UPDATE sessions SET records = ?, updated = ?, state = ? WHERE number = ?", changed)
     return int(records + len(bodies))
 
 
@@ -221,11 +228,17 @@ def _insert(
     at: float,
 ) -> None:
     """Write bodies behind record ``after``. Large ones are durable as files before anything refers to them."""
-    rows = []
-    for seq, (kind, body) in enumerate(bodies, after + 1):
-        blob = blobs.put(body) if _large((kind, body)) else None
-        rows.append((number, seq, at, kind, None if blob else body.decode(), blob))
-    db.executemany("INSERT INTO records (session, seq, at, kind, body, blob) VALUES (?, ?, ?, ?, ?, ?)", rows)
+    rows: list[tuple[int, float, str, int, str | None]] = []
+    files = []
+    for where, (kind, body) in enumerate(bodies, place(number, after + 1)):
+        if len(body) <= INLINE_BYTES:
+            rows.append((where, at, kind, crc32(body), body.decode()))
+        else:
+            rows.append((where, at, kind, 0, None))
+            files.append((where, blobs.put(body)))
+    db.executemany("INSERT INTO records (place, at, kind, crc, body) VALUES (?, ?, ?, ?, ?)", rows)
+    if files:
+        db.executemany("INSERT INTO files (place, name) VALUES (?, ?)", files)
 
 
 def _large(item: tuple[str, bytes]) -> bool:
@@ -234,9 +247,11 @@ def _large(item: tuple[str, bytes]) -> bool:
 
 def _delete(session_id: str, tenant: str | None, db: sqlite3.Connection) -> list[str]:
     """Remove the rows; return the names of files that may not be needed any more."""
-    number = _number(db, session_id, tenant)
-    names = db.execute("SELECT DISTINCT blob FROM records WHERE session = ? AND blob IS NOT NULL", (number,)).fetchall()
-    db.execute("DELETE FROM records WHERE session = ?", (number,))
+    number = number_of(db, session_id, tenant)
+    its = (place(number, 0), place(number + 1, 0))
+    names = db.execute(f"SELECT DISTINCT name FROM files WHERE {BETWEEN}", its).fetchall()
+    db.execute(f"DELETE FROM files WHERE {BETWEEN}", its)
+    db.execute(f"DELETE FROM records WHERE {BETWEEN}", its)
     db.execute("DELETE FROM sessions WHERE number = ?", (number,))
     return [name for (name,) in names]
 
@@ -244,116 +259,13 @@ def _delete(session_id: str, tenant: str | None, db: sqlite3.Connection) -> list
 def _remove_unused(blobs: Blobs, names: Sequence[str], db: sqlite3.Connection) -> None:
     """Remove the files that no record needs. The transaction keeps out other processes, which might just reuse one."""
     for name in names:
-        if db.execute("SELECT 1 FROM records WHERE blob = ? LIMIT 1", (name,)).fetchone() is None:
+        if db.execute("SELECT 1 FROM files WHERE name = ? LIMIT 1", (name,)).fetchone() is None:
             blobs.remove(name)
-
-
-def _number(db: sqlite3.Connection, session_id: str, tenant: str | None) -> int:
-    row = db.execute(
-        "SELECT number FROM sessions WHERE id = ?1 AND (?2 IS NULL OR tenant = ?2)", (plain_text(session_id), tenant)
-    ).fetchone()
-    if row is None:
-        raise not_found(session_id)
-    return int(row[0])
-
-
-def _records(blobs: Blobs, session_id: str, after: int, tenant: str | None, db: sqlite3.Connection) -> list[Record]:
-    db.execute("BEGIN")  # one state of the database for both questions
-    number = _number(db, session_id, tenant)
-    records: list[Record] = []
-    for seq, body in _bodies(blobs, db, session_id, number, after):
-        if seq != after + len(records) + 1:
-            raise _damaged(session_id, after + len(records) + 1, "it is missing")
-        try:
-            records.append(load(body))
-        except ValueError as error:
-            raise _damaged(session_id, seq, str(error)) from error
-    return records
-
-
-def _bodies(blobs: Blobs, db: sqlite3.Connection, session_id: str, number: int, after: int) -> list[tuple[int, str]]:
-    rows = db.execute(
-        "SELECT seq, body, blob FROM records WHERE session = ? AND seq > ? ORDER BY seq", (number, after)
-    ).fetchall()
-    return [(seq, _body(blobs, session_id, seq, body, blob)) for seq, body, blob in rows]
-
-
-def _body(blobs: Blobs, session_id: str, seq: int, body: str | None, blob: str | None) -> str:
-    try:
-        return str(body) if blob is None else blobs.get(blob).decode()
-    except ValueError as error:
-        raise _damaged(session_id, seq, str(error)) from error
-
-
-def _damaged(session_id: str, seq: int, why: str) -> JournalError:
-    return JournalError(
-        f"record {seq} of session {session_id!r} is damaged: {why}. `agentrt doctor` checks the whole journal; "
-        "restore the file from a backup, or delete the session"
-    )
-
-
-def _named(name: str, tenant: str | None, db: sqlite3.Connection) -> list[SessionInfo]:
-    rows = db.execute(
-        f"SELECT {_INFO} FROM sessions WHERE (?2 IS NULL OR tenant = ?2) AND ?1 <> ''"
-        " AND (substr(id, 1, length(?1)) = ?1 OR substr(id, -length(?1)) = ?1)"
-        " ORDER BY id = ?1 DESC, updated DESC LIMIT 10",
-        (name, tenant),
-    ).fetchall()
-    return [SessionInfo(*row) for row in rows]
-
-
-def _find(blobs: Blobs, text: str, tenant: str | None, limit: int, db: sqlite3.Connection) -> list[SessionInfo]:
-    db.execute("BEGIN")
-    needle = Needle(text)
-    rows = db.execute(
-        f"SELECT number, {_INFO} FROM sessions WHERE ?1 IS NULL OR tenant = ?1 ORDER BY updated DESC, number DESC",
-        (tenant,),
-    )
-    found: list[SessionInfo] = []
-    for number, *columns in rows:
-        if len(found) >= limit:
-            break
-        info = SessionInfo(*columns)
-        if not text or needle.within((info.id, info.title)) or _holds(blobs, needle, info.id, number, db):
-            found.append(info)
-    return found
-
-
-def _holds(blobs: Blobs, needle: Needle, session_id: str, number: int, db: sqlite3.Connection) -> bool:
-    """Whether a text that people read in the session has the needle."""
-    patterns = needle.patterns()
-    like = " OR ".join(["body LIKE ? ESCAPE '!'"] * len(patterns))
-    kinds = ", ".join(f"'{kind}'" for kind in SHOWN_KINDS)
-    rows = db.execute(
-        f"SELECT seq, body, blob FROM records WHERE session = ? AND kind IN ({kinds}) AND (blob IS NOT NULL OR {like})",
-        (number, *patterns),
-    )
-    for seq, body, blob in rows:
-        try:
-            record = load(_body(blobs, session_id, seq, body, blob))
-        except (ValueError, JournalError):
-            continue  # a damaged record is for whoever reads the session, not for one who looks for another
-        if needle.within(shown(record)):
-            return True
-    return False
-
-
-def _integrity(path: Path, blobs: Blobs, db: sqlite3.Connection) -> list[str]:
-    problems = schema.integrity(path)
-    names = db.execute(
-        "SELECT id, seq, blob FROM records JOIN sessions ON number = session WHERE blob IS NOT NULL"
-    ).fetchall()
-    for session_id, seq, blob in names:
-        try:
-            blobs.get(blob)
-        except ValueError as error:
-            problems.append(f"record {seq} of session {session_id!r}: {error}")
-    return problems
 
 
 def _explain(path: Path, error: Exception) -> JournalError:
     """What went wrong with the database at ``path``, and what to do."""
-    if not isinstance(error, sqlite3.Error | OSError):
+    if not isinstance(error, sqlite3.Error | OSError | UnicodeDecodeError):
         return JournalError(f"this can't be written to the journal {path}: {error}")
     why, advice = str(error), "set it right"
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -361,7 +273,9 @@ def _explain(path: Path, error: Exception) -> JournalError:
         why, advice = "the disk is full", "free some megabytes"
     elif code == sqlite3.SQLITE_BUSY:
         why, advice = "another process keeps it locked", "end that process"
-    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR) or isinstance(
+        error, UnicodeDecodeError
+    ):
         why, advice = f"it is damaged ({error})", "see `agentrt doctor`, or restore it from a backup"
     elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         why, advice = f"{error}", "see who may write to its folder"

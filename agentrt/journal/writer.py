@@ -23,7 +23,8 @@ Soon = Callable[[Callable[[], object]], object]
 """How another thread has something run in an event loop."""
 
 MAX_GROUP = 256
-WRITER_EVERY = 64
+EMPTY_EVERY = 256
+"""After so many commits the write-ahead log is moved into the database."""
 
 
 class Ticket(Generic[T]):
@@ -81,8 +82,9 @@ def _wake(tickets: Sequence[Ticket[Any]]) -> None:
 class Writer:
     """Runs tickets in order, as many in a transaction as wait. The thread starts with the first one.
 
-    ``open_database`` is called in the thread, again after an error. ``explain`` makes an error one that says
-    what to do.
+    It also moves the write-ahead log into the database, when whoever waited has been answered. ``is_next``: the next
+    commit begins the log anew, which waits for the disk, and so is the writer's. ``open_database`` is called in the
+    thread, again after an error. ``explain`` makes an error one that says what to do.
     """
 
     def __init__(
@@ -91,6 +93,8 @@ class Writer:
         self._open = open_database
         self._explain = explain
         self._queue: SimpleQueue[Ticket[Any] | None] = SimpleQueue()
+        self._commits = 0
+        self.is_next = True
         self._starting = Lock()
         self._thread: Thread | None = None
         self._db: sqlite3.Connection | None = None
@@ -105,6 +109,12 @@ class Writer:
         ticket = Ticket(work)
         self._queue.put(ticket)
         return ticket
+
+    def count(self) -> None:
+        """Somebody else has committed."""
+        self._commits += 1
+        if self._commits >= EMPTY_EVERY:
+            self.is_next = True
 
     def stop(self) -> None:
         """End the thread when it has done what is queued. Does not wait."""
@@ -136,6 +146,9 @@ class Writer:
                 group.append(ticket)
         if group:
             self._settle(group)
+            self._commits += 1
+            if self._commits >= EMPTY_EVERY:
+                self._empty_log()
         return more
 
     def _settle(self, group: Sequence[Ticket[Any]]) -> None:
@@ -165,7 +178,20 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the disk's faults, and those of what is to be written
             self._close()
             return self._explain(error)
+        self.is_next = False
         return None
+
+    def _empty_log(self) -> None:
+        """Move the log into the database; if somebody still reads it, again after the next commit.
+
+        Where the disk fails nothing is lost: the log has it all, and the next commit tells.
+        """
+        self.is_next = True
+        with suppress(sqlite3.Error):
+            db = self._db = self._db or self._open()
+            _, pages, moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if moved == pages:
+                self._commits = 0
 
     def _close(self) -> None:
         """Close the database, which rolls back what is open; the next ticket finds it as it was before."""
@@ -179,24 +205,22 @@ class Here:
     """Commits in the thread that asks, where a commit waits for no disk: the way to the writer's thread and back takes
     longer than the commit.
 
-    It has a connection of its own. What would wait, or failed, is left to the writer: it must be work that may be
-    done again. So is every ``WRITER_EVERY``-th commit: the writer's connection then moves the log into the database,
-    which does wait.
+    It has a connection of its own. What would wait, or failed, is left to the ``writer``: it must be work that may be
+    done again.
     """
 
-    def __init__(self, open_database: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, open_database: Callable[[], sqlite3.Connection], writer: Writer) -> None:
         self._open = open_database
+        self._writer = writer
         self._db: sqlite3.Connection | None = None
         self._using = Lock()
-        self._count = 0
 
     def commit(self, work: Work[T]) -> tuple[T] | None:
         """Do the work and return what it returned, or ``None`` if that is for the writer.
 
         :raises JournalError: what the work raised.
         """
-        self._count += 1
-        if self._count % WRITER_EVERY == 1 or not self._using.acquire(blocking=False):
+        if self._writer.is_next or not self._using.acquire(blocking=False):
             return None
         try:
             return self._commit(work)
@@ -219,12 +243,12 @@ class Here:
             raise
         value = work(db)
         db.execute("COMMIT")
+        self._writer.count()
         return (value,)
 
     def _opened(self) -> sqlite3.Connection:
         db = self._open()
         db.execute("PRAGMA busy_timeout = 0")
-        db.execute("PRAGMA wal_autocheckpoint = 0")
         return db
 
     def close(self) -> None:

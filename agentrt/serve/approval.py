@@ -33,6 +33,12 @@ def is_approval(question: object) -> bool:
     return isinstance(question, Form) and dict(question.schema) == APPROVAL
 
 
+def answer_of(reply: Reply) -> Answer:
+    """What a person said about a call, as an answer to :func:`approval`."""
+    decision = "refuse" if not reply.allow else "always" if reply.always else "allow"
+    return Answer("accept", {"decision": decision, "word": reply.word})
+
+
 def reply_of(answer: Answer) -> Reply:
     """What the person said about the call."""
     word, decision = str(answer.content.get("word", "")), answer.content.get("decision")

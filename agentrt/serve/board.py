@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, Literal, Self
 
 from anyio import CancelScope, Event, move_on_after, sleep
 
+from agentrt import outside
 from agentrt.errors import ConfigError, lone_errors
 from agentrt.journal.beside import Database, Row, SqliteDatabase, beside
 from agentrt.journal.store import JournalError, Store
@@ -22,6 +22,8 @@ from agentrt.question import Answer, Consent, Form, Question, Visit, misfit
 State = Literal["working", "input_required", "completed", "failed", "cancelled"]
 """How a run is: MCP's task states, to which A2A's map (:data:`agentrt_a2a.server.agent.STATES`)."""
 
+TERMINAL = "terminal"
+"""The door of ``agentrt run`` and ``chat``: its runs are taken up there and nowhere else."""
 HELD_SECONDS = 10.0
 BEAT_SECONDS = 3.0
 POLL_SECONDS = 0.3
@@ -130,9 +132,9 @@ class Board:
 
     async def _run(self, *statements: tuple[str, Any]) -> list[Row]:
         if not self._is_made:
-            old = time.time() - KEPT_SECONDS
-            clear = ("DELETE FROM serve_runs WHERE state <> 'working' AND updated < ?", (old,))
-            await self.database.run(*[(table, ()) for table in _TABLES], clear)
+            old = outside.now() - KEPT_SECONDS
+            over = "DELETE FROM serve_runs WHERE (state <> 'working' OR door = ?) AND updated < ? AND held < ?"
+            await self.database.run(*[(table, ()) for table in _TABLES], (over, (TERMINAL, old, old)))
             self._is_made = True
         return await self.database.run(*statements)
 
@@ -149,8 +151,10 @@ class Board:
     async def going_on(self, tenant: str | None = None) -> list[Run]:
         """The tenant's runs that have not ended, the oldest first; everybody's for the operator (``None``)."""
         if tenant is None:
-            return await self._runs("state = 'working'", ())
-        return await self._runs("state = 'working' AND tenant = ?", (tenant,))
+            found = await self._runs("state = 'working'", ())
+        else:
+            found = await self._runs("state = 'working' AND tenant = ?", (tenant,))
+        return [run for run in found if not run.ended]
 
     async def _runs(self, where: str, values: tuple[Any, ...]) -> list[Run]:
         sql = f"""SELECT id, tenant, door, session, start, state, held FROM serve_runs WHERE {where}
@@ -162,15 +166,17 @@ class Board:
         run_id, tenant, door, session, start, state, held = row
         if state != "working":
             return Run(run_id, tenant, door, session, start, state, held=False)
+        if door == TERMINAL and held <= outside.now():  # its process died
+            return Run(run_id, tenant, door, session, start, "failed", held=False)
         asked = await self._run(("SELECT name, body FROM serve_questions WHERE run = ? AND answer = ''", (run_id,)))
         questions = {str(name): _question(body) for name, body in asked}
         now: State = "input_required" if questions else "working"
-        return Run(run_id, tenant, door, session, start, now, held > time.time(), questions)
+        return Run(run_id, tenant, door, session, start, now, held > outside.now(), questions)
 
     async def is_at_work(self, session: str) -> bool:
         """Whether some process works on a run of this session."""
         sql = "SELECT 1 FROM serve_runs WHERE session = ? AND state = 'working' AND held > ?"
-        return bool(await self._run((sql, (session, time.time()))))
+        return bool(await self._run((sql, (session, outside.now()))))
 
     @asynccontextmanager
     async def working(self, run: Run, stop: Callable[[], None]) -> AsyncIterator[Seat]:
@@ -192,7 +198,7 @@ class Board:
                 await self._leave(seat)
 
     async def _take(self, run: Run) -> None:
-        now = time.time()
+        now = outside.now()
         sql = """INSERT INTO serve_runs (id, tenant, door, owner, session, start, state, stop, held, updated)
             VALUES (?, ?, ?, ?, ?, ?, 'working', 0, ?, ?)
             ON CONFLICT (id) DO UPDATE SET door = excluded.door, owner = excluded.owner, session = excluded.session,
@@ -207,7 +213,7 @@ class Board:
         sql = "UPDATE serve_runs SET state = ?, held = 0, updated = ? WHERE id = ? AND owner = ?"
         await self._run(
             ("DELETE FROM serve_questions WHERE run = ?", (seat.run.id,)),
-            (sql, (seat.ended or "working", time.time(), seat.run.id, self.owner)),
+            (sql, (seat.ended or "working", outside.now(), seat.run.id, self.owner)),
         )
 
     async def _keep(self, seat: Seat) -> None:
@@ -219,7 +225,7 @@ class Board:
                 await seat.stirred.wait()
             seat.stirred = Event()
             try:
-                rows = await self._run((hold, (time.time() + HELD_SECONDS, seat.run.id, self.owner)))
+                rows = await self._run((hold, (outside.now() + HELD_SECONDS, seat.run.id, self.owner)))
                 if rows and rows[0][0]:
                     seat.stop()
                 for name, answer in await self._run((heard, (seat.run.id,))) if seat.open else ():
@@ -236,9 +242,11 @@ class Board:
         body = {"kind": type(question).__name__, **{item: getattr(question, item) for item in question.__slots__}}
         await self._run((sql, (run_id, name, json.dumps(body, default=dict))))
 
-    async def withdraw(self, run_id: str, name: str) -> None:
-        """Show it no more."""
-        await self._run(("DELETE FROM serve_questions WHERE run = ? AND name = ?", (run_id, name)))
+    async def withdraw(self, run_id: str, name: str) -> Answer | None:
+        """Show it no more; the answer that came before that, if one did."""
+        sql = "DELETE FROM serve_questions WHERE run = ? AND name = ? RETURNING answer"
+        found = await self._run((sql, (run_id, name)))
+        return _answer(found[0][0]) if found and found[0][0] else None
 
     async def answer(self, run: Run, name: str, answer: Answer) -> None:
         """Answer a question of a run, wherever it is worked on.

@@ -102,6 +102,7 @@ class SessionWorkflow:
                 worker,
                 instructions=(await worker.staff()).instructions,
                 permit=worker.permit if (await worker.staff()).asks else None,
+                compaction=None,  # each request takes the conversation as its own activity has it
                 limits=replace(order.limits, call_seconds=inf, result_chars=sys.maxsize),  # kept where the call runs
             )
             agent.toolset = worker  # as it is: results that are too long are cut where they arise

@@ -19,8 +19,10 @@ from agentrt.serve.app import Host
 from agentrt.serve.door import Served
 from agentrt.serve.listen import Bind, serve
 from agentrt_a2a.server.door import make
+from agentrt_a2a.server.job import ANSWER
 
 WAIT_SECONDS = 2.0
+MESSAGES = ("tck-message-response", "tck-stream-002")
 PARTS = {
     "tck-artifact-text": [Part(text="Generated text content")],
     "tck-artifact-file-url": [
@@ -30,6 +32,8 @@ PARTS = {
     "tck-artifact-data": [Part(data=ParseDict({"key": "value", "count": 42}, Value()), media_type="application/json")],
     "tck-stream-artifact-text": [Part(text="Streamed text content")],
     "tck-stream-artifact-file": [Part(raw=b"tck", filename="output.txt", media_type="text/plain")],
+    "tck-message-response": [Part(text="Direct message response")],
+    "tck-stream-002": [Part(text="Stream message-only response")],
     "tck-stream-001": [Part(text="Stream hello from TCK")],
     "tck-stream-003": [Part(text="Stream task lifecycle")],
     "tck-stream-ordering-001": [Part(text="Ordered output")],
@@ -43,8 +47,8 @@ async def work(job):
         await job.status(TaskState.TASK_STATE_REJECTED, "rejected")
         return
     await job.status(TaskState.TASK_STATE_WORKING)
-    if name.startswith("tck-input-required"):
-        await job.ask("What is your name?")
+    if name.startswith(("tck-input-required", "tck-auth-required")):
+        await job.ask("What is your name?", auth="auth" in name)
     if name.startswith(("tck-delayed-complete", "test-resubscribe-message-id")):
         await anyio.sleep(WAIT_SECONDS * (2 if name.startswith("test") else 1))
     if name.startswith("tck-stream-artifact-chunked"):
@@ -53,8 +57,12 @@ async def work(job):
             await job.artifact(chunk, append=number > 0, last=number == 1)
     parts = next((parts for prefix, parts in PARTS.items() if name.startswith(prefix)), None)
     if parts is not None:
-        await job.artifact(Artifact(artifact_id="a", name="output", parts=parts), last=True)
+        await job.artifact(Artifact(artifact_id=ANSWER, name="output", parts=parts), last=True)
     await job.status(TaskState.TASK_STATE_COMPLETED, "" if parts else "Hello from TCK")
+
+
+def is_brief(request):
+    return request.message.message_id.startswith(MESSAGES)
 
 
 def no_agent(ask):
@@ -68,7 +76,7 @@ async def main(flags):
         async with aclosing(open_store(str(Path(flags.folder) / "sessions.db"))) as store:
             options = {"grpc": "127.0.0.1:0", "push_hosts": ["127.0.0.1", "localhost"]}
             served = Served(no_agent, store, name="kit", url=f"http://127.0.0.1:{port}", options=options)
-            door = make(served, lambda desk: work)
+            door = make(served, lambda desk: work, is_brief)
 
             def up():
                 print(json.dumps({"http": port}), flush=True)

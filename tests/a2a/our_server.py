@@ -1,6 +1,7 @@
 """An agentrt agent behind the A2A door, as a process: a scripted engine that reacts to the words of a message.
 
 Usage: our_server.py FOLDER [--port N] [--grpc] [--legacy] [--token NAME=TOKEN] [--peer URL] [--lease SECONDS]
+       [--answer message]
 Prints ``{"http": PORT}`` once it listens; sessions, tasks and the file of effects are in FOLDER.
 """
 
@@ -100,6 +101,11 @@ async def main(flags):
         "lease_seconds": flags.lease,
         "push": not flags.no_push,
     }
+    if flags.answer:
+        named = {"name": "Brief", "description": "Answers at once.", "tags": ["brief"], "answer": "message"}
+        lasting = {"name": "Long", "description": "Takes its time.", "tags": ["long"]}
+        options |= {"answer": flags.answer} if flags.answer != "skill" else {}
+        options["skills"] = [{"id": "brief", **named}, {"id": "long", **lasting, "answer": "task"}]
     if flags.sign:
         options |= {"signing_key": flags.sign, "signing_key_id": "k1"}
     if flags.grpc:
@@ -137,6 +143,7 @@ def flags():
     parser.add_argument("folder")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--lease", type=float, default=1.0)
+    parser.add_argument("--answer", default="", help="'message', or 'skill': the skill 'brief' alone answers so")
     parser.add_argument("--store", default="")
     parser.add_argument("--burst", type=int, default=0, help="so many requests of a caller, and then none")
     parser.add_argument("--token", action="append", default=[])

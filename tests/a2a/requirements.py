@@ -12,9 +12,11 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 MUST = {
     "3.1.1 task-or-message": "SendMessage answers with a task or a message",
+    "3.1.1 message": "an answer that is a message is that alone, with its role, parts and id (4.1.4)",
     "3.1.1 ended-takes-none": "a message for a task that has ended is an UnsupportedOperationError",
     "3.1.1 strange-part": "a part of a media type that is not supported is a ContentTypeNotSupportedError",
     "3.1.2 stream": "SendStreamingMessage streams: the task first, then its updates",
+    "3.1.2 message-only": "a stream of a message has exactly that one message, and closes",
     "3.1.2 stream-ends": "the stream closes when the task has ended",
     "3.1.3 get": "GetTask answers with the task as it is",
     "3.1.3 get-unknown": "a task that is not there is a TaskNotFoundError",
@@ -60,6 +62,7 @@ MUST = {
     "5.4 codes": "each error has the code that its binding has for it",
     "5.5 camel-case": "JSON names are in camelCase, enums are their names, times are RFC 3339",
     "7.4 auth": "a caller who does not prove who it is gets nothing",
+    "7.6.1 auth-required": "work that needs an authorization is a task, and that waits as auth-required",
     "8.2 well-known": "the card is at /.well-known/agent-card.json, for anybody",
     "8.3 interfaces": "the card names each interface with its URL, binding and version, and each answers",
     "8.4.1 signed-content": "a signature is over the canonical card without its signatures",
@@ -82,6 +85,7 @@ MUST = {
 }
 
 SHOULD = {
+    "5.7 unknown-fields": "a field that is not known is passed over",
     "3.2.4 history-order": "the history has what was said, as it was said and in that order",
     "3.3.1 duplicate": "a message that is sent again, by its id, is worked on once",
     "8.6.1 card-cache": "the card says how long it may be kept, and has an ETag",
@@ -101,7 +105,6 @@ CLIENT = {
 }
 
 APART = {
-    "3.1.2 message-only": "our agent makes a task of every message",
     "3.1.11 not-configured": "our card offers an extended card only where there is one",
     "3.3.4 no-streaming": "our card always offers streams",
     "3.3.4 extension-required": "our card requires no extension",

@@ -641,6 +641,13 @@ def test_http_json_errors_are_a_status_with_its_reason(server):
     assert (detail["reason"], detail["domain"]) == ("TASK_NOT_FOUND", "a2a-protocol.org")
 
 
+@proves("5.7 unknown-fields")
+@pytest.mark.parametrize("binding", ["JSONRPC", "HTTP+JSON"])
+async def test_a_field_that_is_not_known_is_passed_over(server, binding):
+    sent = {"message": message("hello", strange="x"), "odd": 42}
+    assert status(await over(server, binding).call("SendMessage", sent)) == "COMPLETED"
+
+
 @proves("3.3.1 duplicate")
 async def test_a_message_that_is_sent_again_is_worked_on_once(wire, server):
     same = message(f"pay {wire.binding}")
@@ -656,5 +663,8 @@ async def test_a_message_that_is_sent_again_is_worked_on_once(wire, server):
 
 
 def test_every_clause_has_a_test_and_every_test_a_clause():
+    import test_a2a_kit  # noqa: F401 - they bring clauses of their own
+    import test_a2a_messages  # noqa: F401
+
     print("\n" + table())
     assert set(PROOFS) == set(CLAUSES)

@@ -146,3 +146,18 @@ def test_a_projects_classes_can_only_make_things_stricter_without_trust(machine)
 def test_a_search_among_the_tools_can_be_shown_instead_of_them(machine):
     ran = machine.run("tools", *FLAGS, "--find-tools")
     assert [line.split("\t")[0] for line in ran.stdout.splitlines()] == ["find_tools"]
+
+
+def test_a_server_that_is_started_in_a_whole_home_is_said_to_have_no_folder_to_write_in(machine):
+    machine.work = machine.home
+    ran = machine.run("tools", "--mcp", SERVER_COMMAND)
+    assert (ran.returncode, "can change no file: the current folder holds a whole home" in ran.stderr) == (0, True)
+
+
+def test_a_call_where_there_are_no_tools_says_how_to_name_some(machine):
+    ran = machine.run("call", "add", "{}")
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "there is no tool called 'add': no tools are on offer.\n"
+        "Name some with --pack, --tool or --mcp, or in agentrt.toml.\n"
+    )

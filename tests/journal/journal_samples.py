@@ -2,6 +2,8 @@
 
 from hypothesis import strategies as st
 
+from agentrt.compaction.price import Compacted
+from agentrt.compaction.view import Rewrite
 from agentrt.engine import Traced
 from agentrt.journal.records import (
     Accepted,
@@ -9,6 +11,7 @@ from agentrt.journal.records import (
     Asked,
     Cleared,
     Closed,
+    Compaction,
     Ended,
     InDoubt,
     Intended,
@@ -77,6 +80,10 @@ assistants = st.builds(
     usages,
 )
 token_ids = st.lists(st.integers(0, 2**18), max_size=3).map(tuple)
+rewrites = st.builds(
+    Rewrite, st.integers(0), st.integers(0), st.lists(users).map(tuple), st.lists(results, max_size=2).map(tuple)
+)
+cuts = st.builds(Compacted, *[st.integers(0)] * 6, st.floats(0, 1e6), st.floats(-1e6, 1e6), texts, usages)
 records = st.one_of(
     st.builds(Said, users),
     st.builds(Asked, st.integers(1), texts),
@@ -91,5 +98,6 @@ records = st.one_of(
     st.builds(Reconciled, results),
     st.builds(Cleared, texts),
     st.builds(Closed, st.lists(results, max_size=2).map(tuple)),
+    st.builds(Compaction, rewrites, cuts),
     st.builds(Ended, texts, st.integers(0), st.integers(0), usages, st.floats(0, 1e6)),
 )

@@ -16,7 +16,7 @@ from journal_places import Place
 from journal_samples import info, landed, said, turn
 
 from agentrt.errors import ConfigError
-from agentrt.journal import JournalError, Session
+from agentrt.journal import JournalError, Lease, Session
 from agentrt.journal.opening import default_path, open_store
 from agentrt.journal.sqlite import SqliteStore
 from agentrt.journal.transfer import fork
@@ -224,6 +224,7 @@ async def test_a_damaged_file_is_an_error_that_names_session_record_and_file(sto
             "record 2 .* is damaged: unknown kind 'Dreamt'",
         ),
         ("DELETE FROM records WHERE seq = 2", "record 2 of session 'a' is damaged: it is missing"),
+        ("UPDATE records SET body = replace(body, 'two', 'six') WHERE seq = 2", "record 2 .*: its text was changed"),
     ],
 )
 async def test_a_damaged_record_is_an_error_that_names_session_and_record(store, place, statement, why):
@@ -276,10 +277,45 @@ async def test_a_newer_database_is_refused_with_what_to_do(store, place):
     await store.aclose()
     change(place.path, "PRAGMA user_version = 99")
     for work in (place.open().create(info("b")), place.open().find()):
-        with pytest.raises(JournalError, match=r"written by a newer agentrt \(form 99, this one knows 1\): upgrade"):
+        with pytest.raises(JournalError, match=r"written by a newer agentrt \(form 99, this one knows 2\): upgrade"):
             await work
-    change(place.path, "PRAGMA user_version = 1")
+    change(place.path, "PRAGMA user_version = 2")
     assert [item.id for item in await place.open().find()] == ["a"]
+
+
+async def test_a_database_of_the_first_form_is_taken_over_whole(place):
+    """With what later versions have changed: where records stand, where files are named, and checksums."""
+    from agentrt.journal import schema
+    from agentrt.journal.blobs import Blobs
+    from agentrt.journal.records import dump
+
+    texts = {"a": [said("one"), landed("c", LARGE), said("three")], "b": [], "c": [said("two")]}
+    place.path.parent.mkdir()
+    with closing(sqlite3.connect(place.path)) as db, db:
+        for statement in schema.STEPS[0]:
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+        for number, (name, records) in enumerate(texts.items(), 1):
+            row = (number, name, "", "", "", "", "open" if records else "idle", 1.0, 2.0, len(records), 7)
+            db.execute(f"INSERT INTO sessions VALUES ({', '.join('?' * len(row))})", row)
+            for seq, body in enumerate(map(dump, records), 1):
+                blob = Blobs(place.path.parent / "blobs").put(body) if len(body) > 65536 else None
+                row = (number, seq, 2.0 + number, "Said", None if blob else body.decode(), blob)
+                db.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", row)
+    store = place.open()
+    assert {name: await store.read(name) for name in texts} == texts
+    assert [(found.id, found.records, found.updated) for found in await store.find()] == [
+        ("c", 1, 5.0), ("a", 3, 3.0), ("b", 0, 2.0)
+    ]  # fmt: skip
+    assert await store.integrity() == []
+    assert await store.append(Lease("a", 7), [said("four")], after=3) == 4
+    change(place.path, "UPDATE records SET body = replace(body, 'two', 'six')")
+    assert [problem.partition(": ")[2] for problem in await store.integrity()] == [
+        "record 1 of session 'c': its text was changed"
+    ]
+    await store.delete("a")
+    assert blobs(place) == []
 
 
 async def test_a_migration_that_fails_leaves_the_database_as_it_was(place, monkeypatch):
@@ -297,7 +333,7 @@ async def test_a_migration_that_fails_leaves_the_database_as_it_was(place, monke
     await place.open().create(info("b"))
     with closing(sqlite3.connect(place.path)) as db:
         assert db.execute("SELECT * FROM more").fetchall() == [(1,)]
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 async def test_a_store_that_is_closed_says_so(store):

@@ -160,6 +160,24 @@ async def test_a_run_that_its_door_left_is_taken_up_at_the_other(tmp_path):
         assert (await Modern(http).task(task_id))["result"]["content"][0]["text"] == "waited enough"
 
 
+async def test_a_run_whose_session_was_taken_away_has_not_failed(tmp_path):
+    async with house(tmp_path, [WAIT, "not heard"], notes=Notes()) as (http, notes, served):
+        task_id = (await Modern(http).ask("tools/call", name="run", arguments={"task": "wait"}))["taskId"]
+        await notes.waiting.wait()
+        (run,) = await served.board.going_on()
+        await served.store.take(run.session)
+        notes.release.set()
+        with anyio.fail_after(20):
+            while (run := await served.board.find(task_id, run.tenant)).held:
+                await anyio.sleep(0.02)
+        assert (run.state, run.ended) == ("working", False)
+    later = Notes()
+    later.release.set()
+    async with house(tmp_path, ["waited enough"], notes=later) as (http, notes, served):
+        ended = await A2a(http).task(task_id, "completed")
+        assert ended["artifacts"][0]["parts"][0]["text"] == "waited enough"
+
+
 async def test_a_run_is_nobody_elses_at_any_door(tmp_path):
     async with house(tmp_path, [ADD, "done"], auth=True) as (http, notes, served):
         alice, bob = A2a(http, TOKENS["alice"]), A2a(http, TOKENS["bob"])

@@ -82,6 +82,44 @@ class Setting:
                 await anyio.sleep(0.01)
 
 
+@pytest.fixture
+def agent(tmp_path):
+    """An A2A agent in a process of its own: its folder and its URL."""
+    folder = tmp_path / "agent"
+    argv = [sys.executable, str(SERVERS.parent / "a2a" / "our_server.py"), str(folder)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        yield folder, f"http://127.0.0.1:{json.loads(process.stdout.readline())['http']}"
+        process.kill()
+
+
+async def test_a_task_at_an_agent_is_found_again_by_a_gateway_that_was_killed(setting, agent):
+    folder, url = agent
+    command = ("gateway", "--http", "--yes", "--a2a", url)
+    async with setting.serving(*command) as (process, http):
+        listed = await Modern(http).ask("tools/list")
+        name = next(tool["name"] for tool in listed["tools"] if tool["name"].endswith("__send"))
+        peer = Modern(http)
+        slow = (await peer.ask("tools/call", name=name, arguments={"message": "slow later"}))["taskId"]
+        asks = (await peer.ask("tools/call", name=name, arguments={"message": "pay 4"}))["taskId"]
+        done = (await peer.ask("tools/call", name=name, arguments={"message": "hello"}))["taskId"]
+        await peer.task(asks, "input_required")
+        before = await peer.task(done)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    async with setting.serving(*command) as (process, http):
+        peer = Modern(http)
+        assert (await peer.ask("tasks/get", taskId=slow))["status"] == "working"
+        ((key, question),) = (await peer.task(asks, "input_required"))["inputRequests"].items()
+        assert "May I call pay" in question["params"]["message"]
+        answer = {key: {"action": "accept", "content": {"answer": "yes"}}}
+        await peer.ask("tasks/update", taskId=asks, inputResponses=answer)
+        assert (await peer.task(asks))["result"]["content"][0]["text"] == "pay: paid 4"
+        (folder / "later").touch()
+        assert (await peer.task(slow))["result"]["content"][0]["text"] == "slow: waited for later"
+        assert (await peer.task(done))["result"] == before["result"]
+        assert (folder / "effects.txt").read_text().count(" 4\n") == 1
+
+
 async def begin_session(http):
     """A session of the handshake era, begun by hand; its id."""
     params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}

@@ -27,12 +27,16 @@ class Turn:
 
 @dataclass
 class Talk:
-    """A conversation that goes on however the model answers. ``ids`` are those of the last prompt."""
+    """A conversation that goes on however the model answers, each time with ``text`` in what it is told.
+
+    ``ids`` are those of the last prompt.
+    """
 
     engine: Engine
     transcript: Transcript = field(default_factory=Transcript)
     turns: list[Turn] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
+    text: str = EVIL
 
     async def turn(self, *, instructions: str = "Be brief.", temperature: float = 0.0) -> Turn:
         """Ask once, and answer every call with words that spell markers."""
@@ -49,15 +53,15 @@ class Talk:
         self.turns.append(turn)
         last = self.turns[-2].traced.answer if len(self.turns) > 1 else ()
         self.ids = [*[*self.ids, *last][: prompted.kept], *traced.prompt]
-        results = [ToolResult(call.id, call.name, f"{EVIL} {len(self.turns)}") for call in answer.calls]
+        results = [ToolResult(call.id, call.name, f"{self.text} {len(self.turns)}") for call in answer.calls]
         self.transcript.close_turn(answer, results)
         if not answer.calls:
-            self.transcript.say(User(f"And then, {len(self.turns)}? {EVIL}"))
+            self.transcript.say(User(f"And then, {len(self.turns)}? {self.text}"))
         return turn
 
 
-async def talk(engine: Engine, count: int, *, word: str = "Hello", **more: float) -> Talk:
-    held = Talk(engine, Transcript([User(f"{word}! {EVIL}")]))
+async def talk(engine: Engine, count: int, *, word: str = "Hello", text: str = EVIL, **more: float) -> Talk:
+    held = Talk(engine, Transcript([User(f"{word}! {text}")]), text=text)
     for _ in range(count):
         await held.turn(**more)
     return held

@@ -12,7 +12,18 @@ import pytest
 from rules_kit import parsed, root, sources
 
 CORE = ("types", "errors", "events", "engine", "toolset", "contract", "dispatch", "loop", "agent")
-BENEATH = ("conversation", "repair", "feedback", "effort", "limits", "attempt", "handover", "recovery")
+BENEATH = (
+    "conversation",
+    "repair",
+    "feedback",
+    "effort",
+    "limits",
+    "attempt",
+    "handover",
+    "recovery",
+    "crew",
+    "stream",
+)
 BLANK = {
     tokenize.COMMENT,
     tokenize.NL,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from weakref import ReferenceType, ref
 
 from agentrt.engine import Request
 from agentrt.engines.tokens.template import Chat, Template
 from agentrt.errors import EngineError
-from agentrt.types import Assistant, ToolSpec
+from agentrt.types import Assistant, ToolSpec, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,14 @@ class Memory:
     _late: list[tuple[int, tuple[ToolSpec, ...]]] = field(default_factory=list)
     _defused: int = 0
     _written: dict[str, str] = field(default_factory=dict)
+    _form: ReferenceType[Transcript] | None = None
 
     def prompt(self, request: Request, tools: Sequence[ToolSpec]) -> Prompt:
         """The ids to ask with. Remembers them: the next prompt starts with the same.
 
         :raises EngineError: if the chat template does not take the conversation.
         """
+        shorter = self._take_form(request.transcript)
         self._name_calls(request)
         self._see(tools, len(request.transcript))
         chat = self.template.chat(request, self._tools or (), self._written, self._late)
@@ -76,7 +79,7 @@ class Memory:
         opening = whole[len(body) :] if whole.startswith(body) else ""
         body = whole[: len(whole) - len(opening)]
         ended = self._take_answer(request, chat)
-        position, rewritten = self._keep(body)
+        position, rewritten = self._keep(body, shorter)
         kept = sum(len(chunk.ids) for chunk in self._chunks) - (ended and not rewritten)
         encode = self.template.vocabulary.encode
         if body[position:]:
@@ -149,12 +152,26 @@ class Memory:
         at, end = max(found, default=(len(text), ""))
         return text[:at], self.template.vocabulary.ids.get(end, 0)
 
-    def _keep(self, body: str) -> tuple[int, str]:
+    def _take_form(self, transcript: Transcript) -> bool:
+        """Whether the conversation comes in another form than before: compaction replaced a part of it.
+
+        Tools that came within that part are declared from now on where it stood.
+        """
+        known, self._form = self._form, ref(transcript)
+        if known is None or known() is transcript:
+            return False
+        last = max(getattr(transcript, "notes", {}), default=len(transcript))
+        self._late = [(min(at, last), specs) for at, specs in self._late]
+        return True
+
+    def _keep(self, body: str, shorter: bool) -> tuple[int, str]:
         """Drop the chunks from the first on that the template writes differently now; return where they end."""
         position = 0
         for at, chunk in enumerate(self._chunks):
             if not body.startswith(chunk.text, position):
                 del self._chunks[at:]
+                if shorter:
+                    return position, f"compaction replaced {chunk.label}"
                 left_out = chunk.reasoning and chunk.reasoning not in body[position:]
                 how = "left out the reasoning of" if left_out else "wrote differently"
                 return position, f"the chat template {how} {chunk.label}"

@@ -33,8 +33,20 @@ class GrammarRefused(Exception):
     """The backend does not take the structural tag; the message is its own."""
 
 
-class Source(Protocol):
-    """Generates tokens."""
+class Generates(Protocol):
+    """Goes on from token ids."""
+
+    def generate(self, ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[Tokens, None]:
+        """Go on from ``ids``. Closing the generator stops the model.
+
+        :raises GrammarRefused: before anything is generated, if the tag can't be used.
+        :raises EngineError: if it fails.
+        """
+        ...
+
+
+class Source(Generates, Protocol):
+    """Generates tokens for any number of conversations."""
 
     @property
     def tokenizer(self) -> Any:
@@ -53,11 +65,10 @@ class Source(Protocol):
         """
         ...
 
-    def generate(self, ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[Tokens, None]:
-        """Go on from ``ids``. Closing the generator stops the model.
+    def conversation(self, idle_seconds: float) -> Generates:
+        """For one conversation, whose state may be kept between its answers for so long.
 
-        :raises GrammarRefused: before anything is generated, if the tag can't be used.
-        :raises EngineError: if it fails.
+        :raises ConfigError: if this source can't.
         """
         ...
 

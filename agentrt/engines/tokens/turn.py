@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from agentrt.contract import Gate, Rejected
 from agentrt.engine import CallDelta, Delta, Finished, Retrying, Traced
 from agentrt.engines.grammar.tags import Tags
-from agentrt.engines.tokens.source import Sampling, Source
+from agentrt.engines.tokens.source import Generates, Sampling
 from agentrt.engines.toolparse import Reading
 from agentrt.types import FinishReason, ToolCall, Usage
 
@@ -49,7 +49,7 @@ class Turn:
     written in the end.
     """
 
-    source: Source
+    source: Generates
     gate: Gate
     sampling: Sampling
     prompt: tuple[int, ...]
@@ -118,13 +118,22 @@ class Turn:
                 self._cached = piece.cached if self._cached is None else self._cached
                 self.decoded += len(piece.ids)
                 for at, token in enumerate(piece.ids):
-                    if token in self.sampling.stop_token_ids and self._alone:
-                        token = self.marks[_CALL_END]  # arguments alone may end with the answer's end as well
+                    token = self._meant(token, held=bool(sampling.tag))
                     self.logprobs += piece.logprobs[at : at + 1]
                     for delta in self._take(token):
                         yield delta
                 if piece.finish is not None:
                     self._finish = piece.finish
+
+    def _meant(self, token: int, *, held: bool) -> int:
+        """A token that stops the model, where it can only have ended a call, is that call's end."""
+        if token not in self.sampling.stop_token_ids:
+            return token
+        if self._alone:  # arguments alone may end with the answer's end as well
+            return self.marks[_CALL_END]
+        # under a grammar that leaves the end to the stop tokens, arguments that are not whole can't be stopped
+        closing = self.tags.closing if self.tags and held else None
+        return closing if closing is not None and self.reading.open_call else token
 
     def _take(self, token: int) -> list[Delta]:
         self.ids.append(token)

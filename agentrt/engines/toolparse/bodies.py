@@ -253,12 +253,21 @@ class TagsBody(Body):
 
 def typed(text: str, schema: Mapping[str, Any], key: str) -> str:
     """The JSON text of a value that came without quotes: what the schema takes as a string is one."""
-    properties = schema.get("properties")
-    wanted = _types(properties.get(key) if isinstance(properties, Mapping) else None)
+    wanted = _wanted(schema, key)
     if "string" in wanted and not (text == "null" and "null" in wanted):
         return json.dumps(text, ensure_ascii=False)
     value = text.strip()
     return value if _loads(value) is not _BROKEN else json.dumps(text, ensure_ascii=False)
+
+
+def takes_text(schema: Mapping[str, Any], key: str) -> bool:
+    """Whether :func:`typed` takes what stands under ``key`` for a string."""
+    return "string" in _wanted(schema, key)
+
+
+def _wanted(schema: Mapping[str, Any], key: str) -> set[str]:
+    properties = schema.get("properties")
+    return _types(properties.get(key) if isinstance(properties, Mapping) else None)
 
 
 def _types(schema: Any) -> set[str]:

@@ -21,6 +21,7 @@ class HarmonyParser(Parser):
     begins = frozenset({"<|start|>", "<|channel|>"})
     ends = frozenset({"<|call|>", "<|end|>"})
     stops = frozenset({"<|return|>", "<|endoftext|>"})
+    halts = frozenset({"<|call|>"})
     _header: str | None = ""  # the prompt ends after <|start|>assistant, so an answer begins within a header
 
     def mark(self, mark: str) -> None:

@@ -14,7 +14,7 @@ class Parser:
     """Folds pieces into deltas. A subclass says which markers its format has and what stands between them.
 
     ``begins`` and ``ends`` are the markers around a call, ``after`` what else may follow one, ``stops`` the markers
-    that end an answer.
+    that end an answer, ``halts`` those among ``ends`` that end it as well.
 
     ``certain``: the markers come from token ids. ``schemas`` are the input schemas of the tools on offer, by name.
     ``reasoning``: the prompt ended inside the model's reasoning.
@@ -25,6 +25,7 @@ class Parser:
     ends: ClassVar[frozenset[str]] = frozenset()
     after: ClassVar[frozenset[str]] = frozenset()
     stops: ClassVar[frozenset[str]] = frozenset()
+    halts: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self, *, certain: bool, schemas: Mapping[str, Mapping[str, Any]] | None = None, reasoning: bool = False

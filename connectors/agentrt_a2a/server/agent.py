@@ -24,8 +24,8 @@ from agentrt.types import User
 from agentrt_a2a.delegation import CURRENT, ME, Delegation
 from agentrt_a2a.files import whole
 from agentrt_a2a.inbox import HERE, Inbox
-from agentrt_a2a.server.job import Job
-from agentrt_a2a.server.others import ANSWER, DOOR, finish, followed, tell_end
+from agentrt_a2a.server.job import ANSWER, Job
+from agentrt_a2a.server.others import DOOR, finish, followed, tell_end
 from agentrt_a2a.server.questions import put, put_calls
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class AgentWork:
         if refusal is not None:
             await job.status(TaskState.TASK_STATE_REJECTED, refusal)
             return
-        await job.status(TaskState.TASK_STATE_WORKING)
+        if not (job.resumed and job.asks):  # it asks again soon, and an answer may come before it does
+            await job.status(TaskState.TASK_STATE_WORKING)
         while True:
             found = await followed(job, self.board)
             if found is not None and found.ended:

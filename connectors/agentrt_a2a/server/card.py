@@ -124,7 +124,7 @@ def _skills(profile: Profile, about: str, specs: Iterable[ToolSpec]) -> list[Age
 
 def _skill(said: Mapping[str, Any]) -> AgentSkill:
     try:
-        skill = AgentSkill(**said)
+        skill = AgentSkill(**{name: value for name, value in said.items() if name != "answer"})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"[[serve.doors.a2a.skills]] can't be read: {error}") from error
     if not (skill.id and skill.name and skill.description and skill.tags):

@@ -96,10 +96,12 @@ class Desk:
         self.jobs[job.task.id] = job
         self._group.start_soon(self._run, job)
 
-    async def submit(self, tenant: str, task: Task, request: SendMessageRequest, session: str = "") -> Job | str:
+    async def submit(
+        self, tenant: str, task: Task, request: SendMessageRequest, *, session: str = "", brief: bool = False
+    ) -> Job | str:
         """Take a new task in; or say which task its message made before. It is durable when this returns.
 
-        ``session`` is where another door has begun it.
+        ``session`` is where another door has begun it; ``brief`` if a message may be its answer.
         """
         task.status.state = TaskState.TASK_STATE_SUBMITTED
         task.status.timestamp.GetCurrentTime()
@@ -109,9 +111,8 @@ class Desk:
         said = SAID_ALREADY if session else 0
         if session:
             await self.tasks.place(task.id, session, said)
-        job = Job(
-            Kept(tenant, task, request, session, said, "", 1), self.tasks, delegation_of(request.message), self.tell
-        )
+        kept = Kept(tenant, task, request, session, said, "", 1)
+        job = Job(kept, self.tasks, delegation_of(request.message), self.tell, brief=brief)
         self._start(job)
         return job
 

@@ -51,6 +51,8 @@ from agentrt_a2a.server.others import Others
 from agentrt_a2a.server.push import Push
 
 CALLER = "agentrt_caller"
+BRIEF_SECONDS = 30.0
+"""How long a stream waits for the end of what may be answered with a plain message, before it tells of a task."""
 T = TypeVar("T")
 
 
@@ -58,7 +60,8 @@ T = TypeVar("T")
 class Handler(RequestHandler):
     """Serves the desk's tasks, and through ``others`` the runs of the host's other doors.
 
-    ``card`` and ``extended`` make the cards; ``legacy`` lets A2A 0.3 in.
+    ``card`` and ``extended`` make the cards; ``brief`` says whether what is asked may be answered with a plain message;
+    ``legacy`` lets A2A 0.3 in.
     """
 
     desk: Desk
@@ -66,6 +69,7 @@ class Handler(RequestHandler):
     others: Others
     card: Callable[[], AgentCard]
     extended: Callable[[], AgentCard] | None
+    brief: Callable[[SendMessageRequest], bool]
     legacy: bool = False
 
     def _enter(self, request: Any, context: ServerCallContext) -> str:
@@ -94,17 +98,33 @@ class Handler(RequestHandler):
                 await _rested(job)
             async for _ in self._rest(tenant, task_id, unless=answered):
                 pass
+        if (message := await self._message(tenant, task_id, job)) is not None:
+            return message
         task = await self._task(tenant, task_id)
         return apply_history_length(_copy(task), params.configuration)
 
     async def on_message_send_stream(
         self, params: SendMessageRequest, context: ServerCallContext
-    ) -> AsyncGenerator[Happening, None]:
-        """Take a message, and tell of its task until it rests (section 3.1.2)."""
+    ) -> AsyncGenerator[Happening | Message, None]:
+        """Take a message, and tell of its task until it rests; or tell the one message that answers (section 3.1.2)."""
         tenant = self._enter(params, context)
         job, task_id, answered = await self._take(tenant, params)
+        if job is not None and job.brief:
+            with move_on_after(BRIEF_SECONDS):
+                await _rested(job)
+        if (message := await self._message(tenant, task_id, job)) is not None:
+            yield message
+            return
         async for event in self._rest(tenant, task_id, job, unless=answered):
             yield event
+
+    async def _message(self, tenant: str, task_id: str, job: Job | None) -> Message | None:
+        """What is told in place of the task, if it is settled that this is a message."""
+        if job is not None:
+            if not job.is_message:
+                return None
+            await job.done.wait()
+        return await self.desk.tasks.message(tenant, task_id)
 
     async def _take(self, tenant: str, params: SendMessageRequest) -> tuple[Job | None, str, bytes]:
         """The job for a message: a new one, the one it answers, or the one that it made before.
@@ -124,11 +144,12 @@ class Handler(RequestHandler):
         message.task_id = uuid.uuid4().hex
         message.context_id = message.context_id or uuid.uuid4().hex
         task = Task(id=message.task_id, context_id=message.context_id, history=[message])
+        brief = self.brief(params) and not params.configuration.return_immediately
         if params.configuration.HasField("task_push_notification_config"):
-            hook = params.configuration.task_push_notification_config
+            hook, brief = params.configuration.task_push_notification_config, False
             hook.task_id = task.id
             await self.push.add(tenant, hook)
-        return await self.desk.submit(tenant, task, params)
+        return await self.desk.submit(tenant, task, params, brief=brief)
 
     async def _further(self, tenant: str, message: Message) -> tuple[Job | None, str, bytes]:
         """A message for a task that waits for one (section 3.4.2)."""
@@ -191,7 +212,10 @@ class Handler(RequestHandler):
         if kept is None:
             raise TaskNotFoundError(f"there is no task {task_id!r}")
         job = self.desk.jobs.get(task_id)
-        return job.task if job is not None else kept
+        if job is None:
+            return kept
+        job.brief = False  # it is known as a task from now on
+        return job.task
 
     async def on_get_task(self, params: GetTaskRequest, context: ServerCallContext) -> Task | None:
         """How a task is (section 3.1.3)."""
@@ -289,13 +313,16 @@ class Handler(RequestHandler):
 
 
 async def _rested(job: Job) -> None:
-    """Wait until the task has ended or asks."""
-    with closing(job.listen()) as events:
-        if job.asks or job.task.status.state in ENDED:
-            return
-        async for event in events:
-            if not isinstance(event, Task) and _is_in(event, RESTING):
+    """Wait until the task has ended or asks. If whoever waits leaves before, it is a task for good."""
+    try:
+        with closing(job.listen()) as events:
+            if job.asks or job.task.status.state in ENDED:
                 return
+            async for event in events:
+                if not isinstance(event, Task) and _is_in(event, RESTING):
+                    return
+    finally:
+        job.brief = False
 
 
 def _is_in(event: Any, states: frozenset[int]) -> bool:

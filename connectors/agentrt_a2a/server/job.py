@@ -34,6 +34,9 @@ from agentrt_a2a.server.tasks import Kept, Tasks
 BACKLOG = 1_000
 """How many events a listener may be behind before it is cut."""
 
+ANSWER = "answer"
+"""The id of the artifact that is the answer as a whole."""
+
 Happening = Task | TaskStatusUpdateEvent | TaskArtifactUpdateEvent
 Tell = Callable[[str, Happening], Awaitable[None]]
 """Is told of each change of state, with the tenant; must not raise or wait long."""
@@ -45,13 +48,20 @@ class Lost(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A task and its worker. ``resumed`` if an earlier process worked on it; ``kept`` is what that one left."""
+    """A task and its worker. ``resumed`` if an earlier process worked on it; ``kept`` is what that one left.
+
+    ``brief`` while it may still be told as a plain message, because nobody was given the task yet. A question, another
+    artifact than the answer and any end but a good one make it a task for good. ``is_message`` once it is settled that
+    a message is all that is told.
+    """
 
     kept: Kept
     tasks: Tasks
     delegation: Delegation
     tell: Tell
     resumed: bool = False
+    brief: bool = False
+    is_message: bool = False
     scope: CancelScope = field(default_factory=CancelScope)
     canceled: bool = False
     done: Event = field(default_factory=Event)
@@ -84,12 +94,20 @@ class Job:
         saved = Task()
         saved.CopyFrom(self.task)
         saved.status.CopyFrom(status)
-        if not await self.tasks.save(saved):
+        if not await self._save(saved):
             raise Lost
         self.task.status.CopyFrom(status)
         update = TaskStatusUpdateEvent(task_id=self.task.id, context_id=self.task.context_id, status=status)
         await self.tell(self.kept.tenant, update)
         self._hand_out(update)
+
+    async def _save(self, saved: Task) -> bool:
+        completed = saved.status.state == TaskState.TASK_STATE_COMPLETED
+        answered = [artifact.artifact_id for artifact in saved.artifacts] == [ANSWER]
+        if self.brief and completed and answered:
+            self.is_message = True
+            return await self.tasks.save_as_message(saved)
+        return await self.tasks.save(saved)
 
     def _message(self, parts: Iterable[Part]) -> Message:
         return Message(
@@ -130,9 +148,11 @@ class Job:
         """
         if key and (before := _answered(self.kept.answer, key)) is not None:
             return Message(role=Role.ROLE_USER, parts=[Part(text=before)])
+        self.brief = False
         state = TaskState.TASK_STATE_AUTH_REQUIRED if auth else TaskState.TASK_STATE_INPUT_REQUIRED
         parts = [] if data is None else [Part(data=ParseDict(dict(data), Value()), media_type="application/json")]
-        await self.status(state, text, parts=parts)
+        if self._answer is None:  # after a restart it may be there before we ask again
+            await self.status(state, text, parts=parts)
         while self._answer is None:
             await self._stirred.wait()
         answer = self._answer

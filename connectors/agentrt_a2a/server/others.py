@@ -17,10 +17,9 @@ from agentrt.journal.records import Answered, Ended, Record, Said
 from agentrt.question import Answer, Question
 from agentrt.serve.board import Board, Run, State
 from agentrt_a2a.server.desk import Desk
-from agentrt_a2a.server.job import Job
+from agentrt_a2a.server.job import ANSWER, Job
 from agentrt_a2a.server.questions import put
 
-ANSWER = "answer"
 DOOR = "a2a"
 END_SECONDS = 5.0
 STATES: Mapping[State, TaskState] = {
@@ -62,7 +61,7 @@ class Others:
         message = Message(message_id=f"run-{run.id}", role=Role.ROLE_USER, parts=[Part(text=said)])
         message.task_id, message.context_id = run.id, run.session
         task = Task(id=run.id, context_id=run.session, history=[message])
-        job = await self.desk.submit(run.tenant, task, SendMessageRequest(message=message), run.session)
+        job = await self.desk.submit(run.tenant, task, SendMessageRequest(message=message), session=run.session)
         if isinstance(job, Job) and run.ended:
             with move_on_after(END_SECONDS):
                 await job.done.wait()

@@ -12,6 +12,7 @@ from typing import Any
 from a2a.types.a2a_pb2 import (
     ListTasksRequest,
     Message,
+    Role,
     SendMessageRequest,
     Task,
     TaskPushNotificationConfig,
@@ -41,6 +42,8 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS a2a_about (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
 )
 _KEPT = "tenant, body, request, session, said, answer, attempts"
+_TOLD_AS_MESSAGE = 2
+"""In the column ``ended``, where 0 is a task that goes on and 1 one that has ended."""
 MAX_PAGE = 100
 PAGE = 50
 
@@ -124,15 +127,31 @@ class Tasks:
 
     async def get(self, tenant: str, task_id: str) -> Task | None:
         """The task as it was last saved."""
-        sql = "SELECT body FROM a2a_tasks WHERE id = ? AND tenant = ?"
-        found = await self.database.run((sql, (task_id, tenant)))
+        sql = "SELECT body FROM a2a_tasks WHERE id = ? AND tenant = ? AND ended <> ?"
+        found = await self.database.run((sql, (task_id, tenant, _TOLD_AS_MESSAGE)))
         return Task.FromString(bytes(found[0][0])) if found else None
+
+    async def message(self, tenant: str, task_id: str) -> Message | None:
+        """The message that is told in place of a task (A2A 1.0 section 3.1.1), if that is so; its id is the run's."""
+        sql = "SELECT body FROM a2a_tasks WHERE id = ? AND tenant = ? AND ended = ?"
+        found = await self.database.run((sql, (task_id, tenant, _TOLD_AS_MESSAGE)))
+        if not found:
+            return None
+        task = Task.FromString(bytes(found[0][0]))
+        parts = [part for artifact in task.artifacts for part in artifact.parts]
+        return Message(message_id=task.id, context_id=task.context_id, role=Role.ROLE_AGENT, parts=parts)
 
     async def save(self, task: Task) -> bool:
         """Save how a task is; false if it is not ours any more, and then nothing is changed."""
-        ended = task.status.state in ENDED
+        return await self._save(task, int(task.status.state in ENDED))
+
+    async def save_as_message(self, task: Task) -> bool:
+        """As :meth:`save`, for one that has ended and is told as a plain message: nobody sees it as a task then."""
+        return await self._save(task, _TOLD_AS_MESSAGE)
+
+    async def _save(self, task: Task, ended: int) -> bool:
         sql = "UPDATE a2a_tasks SET body = ?, state = ?, ended = ?, updated = ? WHERE id = ? AND owner = ? RETURNING 1"
-        values = (task.SerializeToString(), int(task.status.state), int(ended), time.time(), task.id, self.owner)
+        values = (task.SerializeToString(), int(task.status.state), ended, time.time(), task.id, self.owner)
         return bool(await self.database.run((sql, values)))
 
     async def place(self, task_id: str, session: str, said: int) -> None:
@@ -196,7 +215,7 @@ class Tasks:
         size = asked.page_size if asked.HasField("page_size") else PAGE
         if not 1 <= size <= MAX_PAGE:
             raise InvalidParamsError(f"pageSize is {size}; use 1 to {MAX_PAGE}")
-        where, values = ["tenant = ?"], [tenant]
+        where, values = ["tenant = ?", "ended <> ?"], [tenant, _TOLD_AS_MESSAGE]
         for column, value in _filters(asked):
             where.append(column)
             values.append(value)

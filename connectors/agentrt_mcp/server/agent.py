@@ -221,6 +221,8 @@ class AgentTool:
                 result = await agent.run(task, session=session, emit=emit)
             seat.end("completed" if result.reason == "done" else "failed")
             return result
+        except JournalError:  # not the run's fault: who took its session, or this door later, goes on from the records
+            raise
         except AgentrtError:
             seat.end("failed")
             raise
