@@ -1,6 +1,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,7 +124,10 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     made.write("tools.py", TOOLS)
     yield made
     for child in made.spawned:
-        child.close(force=True)
+        if child.isalive():
+            child.kill(signal.SIGKILL)
+            child.wait()  # close() by itself waits a tenth of a second for a killed one, and no longer
+        child.close()
 
 
 def alive(pid: int) -> bool:

@@ -276,6 +276,8 @@ BEYOND = {
     "test_a_run_can_be_cancelled_at_the_other_door",
     "test_a_run_is_nobody_elses_at_any_door",
     "test_a_run_that_its_door_left_is_taken_up_at_the_other",
+    "test_a_run_whose_session_was_taken_away_has_not_failed",
+    "test_a_task_at_an_agent_is_found_again_by_a_gateway_that_was_killed",
     "test_a_value_in_a_string_is_repaired_as_for_a_model",
     "test_an_a2a_task_is_an_mcp_task_and_can_be_approved_there",
     "test_an_agents_task_is_an_mcp_task_with_its_questions_and_its_end",

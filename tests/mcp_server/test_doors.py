@@ -168,7 +168,10 @@ async def test_a_run_whose_session_was_taken_away_has_not_failed(tmp_path):
         await served.store.take(run.session)
         notes.release.set()
         with anyio.fail_after(20):
-            while (run := await served.board.find(task_id, run.tenant)).held:
+            while True:
+                run = await served.board.find(task_id, run.tenant)
+                if not run.held:
+                    break
                 await anyio.sleep(0.02)
         assert (run.state, run.ended) == ("working", False)
     later = Notes()
