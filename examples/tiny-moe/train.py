@@ -22,7 +22,7 @@ from transformers import DeepseekV3ForCausalLM, GenerationConfig, PreTrainedToke
 
 HERE = Path(__file__).parent
 SAVE_EVERY = 50
-CYCLES = (1500, 900, 600, 600, 600, 500)  # steps in which the learning rate goes from full to nothing
+CYCLES = (1500, 900, 600, 600, 600)  # steps in which the learning rate goes from full to nothing
 
 
 def stream(tokenizer: Tokenizer, seed: int, steps: int, start: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
