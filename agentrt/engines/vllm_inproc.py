@@ -142,7 +142,9 @@ class InProcess:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-        given = dict(sampling.options)
+        # as `vllm serve` does it: what the checkpoint's generation_config.json asks for, unless somebody says otherwise
+        defaults = self._engine.model_config.get_diff_sampling_param()
+        given = {name: value for name, value in defaults.items() if name != "max_tokens"} | dict(sampling.options)
         if sampling.temperature is not None:
             given["temperature"] = sampling.temperature
         if sampling.tag:

@@ -44,10 +44,10 @@ def cpu_settings() -> None:
 
 
 @asynccontextmanager
-async def started(folder: Path) -> AsyncIterator[object]:
+async def started(folder: Path, **more: object) -> AsyncIterator[object]:
     from agentrt.engines.vllm_inproc import InProcess
 
-    source = InProcess(str(folder), OPTIONS)
+    source = InProcess(str(folder), OPTIONS | more)
     await source.start()
     try:
         yield source

@@ -12,6 +12,7 @@ from agentrt.engines.tokens.template import Template
 from agentrt.engines.tokens.vocabulary import Vocabulary
 from agentrt.engines.vllm_local import Settings, TokenEngine
 from agentrt.types import Assistant, ToolCall, ToolResult, Transcript, User
+from tests.moe.conftest import started
 from tests.moe.talk import EVIL, TOOLS, Talk, talk
 
 pytestmark = [pytest.mark.anyio, pytest.mark.moe]
@@ -132,3 +133,12 @@ async def test_tools_that_come_later_are_declared_at_the_end_and_the_prefix_stay
     transcript.close_turn(Assistant("three"), ())
     third = memory.prompt(Request(transcript), TOOLS[1:])
     assert (third.rewritten, third.ids[: third.kept]) == ("", second.ids[: third.kept])
+
+
+async def test_a_checkpoints_own_sampling_counts_unless_a_request_says_otherwise(checkpoints, cpu_settings) -> None:
+    async with started(checkpoints / "qwen", override_generation_config={"temperature": 0.0}) as source:
+        first, second, hot = [
+            [token async for piece in source.generate(range(10, 20), Sampling(20, warmth)) for token in piece.ids]
+            for warmth in (None, None, 2.0)
+        ]
+    assert first == second != hot
