@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from anyio import current_time
-
 from agentrt.compaction.engine import Compacting
 from agentrt.compaction.plan import Compaction, Gauge
 from agentrt.compaction.price import Compacted
@@ -13,6 +11,7 @@ from agentrt.contract import Gate
 from agentrt.conversation import Conversation
 from agentrt.engine import Engine, Request
 from agentrt.loop import Run
+from agentrt.outside import clock
 
 
 @dataclass(slots=True)
@@ -28,12 +27,12 @@ class Compactor:
 
     async def now(self, run: Run) -> Compacted | None:
         """Compact the conversation of a run that is not started, also where that is switched off otherwise."""
-        start = current_time()
+        start = clock()
         engine = run.engine.inner if isinstance(run.engine, Compacting) else run.engine
         tools = Gate(await run.toolset.specs()).specs
         request = Request(run.talk.view, run.instructions, tools, run.max_tokens, run.temperature)
         told = await Compacting(engine, run.talk, self.settings or Compaction(), self.gauge).by_hand(request)
         if told is not None:
-            await run.talk.end("compacted", 0, 0, told.usage, current_time() - start)
+            await run.talk.end("compacted", 0, 0, told.usage, clock() - start)
             await run.emit(told)
         return told
